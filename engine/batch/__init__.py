@@ -1,0 +1,1 @@
+"""Pure Polars over frames: decode, windows, verdicts; no I/O, no clock."""
