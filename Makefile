@@ -1,0 +1,80 @@
+# Every task of the project. CI and pre-commit call these targets and nothing else.
+
+PYTHON   ?= python3
+DURATION ?= 60
+WORKERS  ?= 2
+ARGS     ?=
+
+PY       := .venv/bin/python
+INSTALL  := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-build-isolation
+LOCKED   := $(INSTALL) --require-hashes
+JARS     := .services/kafka/libs
+KERNEL_COVERAGE := 95
+
+# $(call need,COMMAND,DEBIAN PACKAGE): one line and exit 69 where a command is missing.
+need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and the tests run a real Kafka: install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run services check test bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/dev.stamp ## Make .venv with the locked packages of the engine, its demo and its tests
+
+demo: .venv/run.stamp ## Catch bots with nothing installed but Python: embedded services, DURATION=60 seconds
+	@$(PY) -m engine deploy=embedded deploy.duration_s=$(DURATION) $(ARGS)
+
+run: .venv/run.stamp ## Run the engine with overrides: make run ARGS="source.topic=bot-logs"
+	@$(PY) -m engine $(ARGS)
+
+services: $(JARS)/complete.stamp ## Fetch what the real test services need (Kafka's jars, by Maven)
+	@$(call need,java,openjdk-17-jre-headless)
+
+check: setup ## Format, lint, types and layers
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy --strict engine
+	$(PY) -m pytest -q tests/test_layers.py
+
+test: services setup check ## All checks and all tests, with a real Kafka and a real Valkey
+	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q -m kernels
+	$(PY) -m coverage report --fail-under=$(KERNEL_COVERAGE)
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+bench: setup services ## Measure on this machine: make bench ARGS="..."
+	$(PY) -m benchmarks $(ARGS)
+
+lock: setup ## Renew the locks in requirements/: make lock ARGS=--upgrade
+	$(COMPILE) -o requirements/build.txt requirements/build.in
+	$(COMPILE) -c requirements/build.txt --extra demo -o requirements/run.txt pyproject.toml requirements/run.in
+	$(COMPILE) -c requirements/build.txt -c requirements/run.txt --extra demo --extra dev -o requirements/dev.txt pyproject.toml requirements/run.in
+
+clean: ## Remove .venv, the services' jars and every cache
+	rm -rf .venv .services build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# pip-compile pins every package with the hashes of all its files, so one lock serves each Python.
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --generate-hashes \
+  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
+
+# pip goes first: what is installed after it, also what must be built, is built by locked tools only.
+.venv/run.stamp: requirements/build.txt requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is not Python 3.11 or newer: name one that is (make PYTHON=python3.12 ...)" >&2; exit 69; }
+	$(PYTHON) -m venv .venv
+	$(LOCKED) -r requirements/build.txt
+	$(LOCKED) -r requirements/run.txt
+	$(INSTALL) --no-deps --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	$(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+$(JARS)/complete.stamp: tests/services/pom.xml
+	@$(call need,java,openjdk-17-jre-headless)
+	@$(call need,mvn,maven)
+	rm -rf $(JARS)
+	mvn -q -B -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(JARS))
+	@touch $@

@@ -1,0 +1,93 @@
+"""Fixtures: the real services. One Kafka serves the whole session; a Valkey is new for each test.
+
+A test that uses a service carries its mark, and all Kafka tests share one xdist group, so a
+parallel run starts one broker. Without Kafka's jars such a test fails and says what to run: it is
+never skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from tests.services.kafka import JARS_COMPLETE, KafkaBroker
+from tests.services.valkey import ValkeyServer
+
+MARK_OF_FIXTURE = {
+    "kafka": "kafka",
+    "new_kafka": "kafka",
+    "valkey": "valkey",
+    "new_valkey": "valkey",
+}
+
+# A shared machine has no steady clock for a deadline, and CI must not fail by the luck of a draw.
+settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the services that its fixtures start."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        marks = {MARK_OF_FIXTURE[name] for name in fixtures if name in MARK_OF_FIXTURE}
+        for name in marks:
+            item.add_marker(name)
+        if "kafka" in marks:
+            item.add_marker(pytest.mark.xdist_group("kafka"))
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> None:
+    """Fail where `make services` has not run."""
+    if not JARS_COMPLETE.exists():
+        pytest.fail("Kafka's jars are missing: run `make services` (or `make test`)", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """The broker that all tests share: leave it running, and use topics of your own."""
+    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def new_kafka(
+    kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., KafkaBroker]]:
+    """Start a broker of the test's own, to kill, stop or lock: `new_kafka(users=..., ...)`."""
+    with ExitStack() as started:
+
+        def start(**options: Any) -> KafkaBroker:
+            return started.enter_context(KafkaBroker(tmp_path_factory.mktemp("kafka"), **options))
+
+        yield start
+
+
+@pytest.fixture
+def new_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ValkeyServer]]:
+    """Start one more server: `new_valkey(arguments=("--requirepass", "pw"), ...)`."""
+    with ExitStack() as started:
+
+        def start(**options: Any) -> ValkeyServer:
+            return started.enter_context(ValkeyServer(tmp_path_factory.mktemp("valkey"), **options))
+
+        yield start
+
+
+@pytest.fixture
+def valkey(new_valkey: Callable[..., ValkeyServer]) -> ValkeyServer:
+    """An empty server of the test's own."""
+    return new_valkey()
+
+
+@pytest.fixture
+def topic() -> Callable[[], str]:
+    """Make a topic name that nobody else has: `name = kafka.create_topic(topic(), 4)`."""
+    return lambda: f"test-{uuid.uuid4().hex[:12]}"
