@@ -1,0 +1,180 @@
+"""Records to an EVENT frame and a REJECT frame; each record is judged by its own bytes alone.
+
+The kernel decodes all but the rare records that hide a key or a value behind a JSON escape; those
+go through the standard library here, with the same rules (the first of equal keys counts).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.kernels import decode as kernel
+from engine.kernels.address import parse_address
+
+EVENT_SCHEMA = {
+    "partition": pl.Int32,
+    "offset": pl.Int64,
+    "timestamp_ms": pl.Int64,
+    "time": pl.Int64,
+    "category": pl.Int64,
+    "high": pl.UInt64,
+    "low": pl.UInt64,
+    "kind": pl.UInt8,
+}
+INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
+
+
+class Records(NamedTuple):
+    """Raw records: record i is buffer[starts[i]:ends[i]], a null value where ends[i] < starts[i].
+
+    All arrays have one entry a record: int64, but partition int32.
+    """
+
+    buffer: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    partition: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    timestamp_ms: NDArray[np.int64]
+
+    def value(self, i: int) -> bytes:
+        """Return the bytes of record i, as they came."""
+        return self.buffer[self.starts[i] : self.ends[i]].tobytes()
+
+
+class DecodeOptions(NamedTuple):
+    """What decoding depends on."""
+
+    fields: kernel.Fields
+    max_future_ms: int
+
+
+def decode_options(
+    *, names: tuple[str, str, str, str], reject_unknown: bool, max_future_s: int
+) -> DecodeOptions:
+    """Return options for the field names of time, category, ip and type."""
+    encoded = [name.encode() for name in (*names, "payload")]
+    joined = np.frombuffer(b"".join(encoded), np.uint8)
+    ends = np.cumsum([len(name) for name in encoded]).astype(np.int64)
+    fields = kernel.Fields(joined, ends, reject_unknown)
+    return DecodeOptions(fields, max_future_s * 1000)
+
+
+class DecodedBatch(NamedTuple):
+    """Events in record order; rejects (partition, offset, reason, value); unknown types counted."""
+
+    events: pl.DataFrame
+    rejects: pl.DataFrame
+    n_unknown_type: int
+
+
+def decode(records: Records, options: DecodeOptions) -> DecodedBatch:
+    """Return every record as an event or as a reject with its reason."""
+    decoded = kernel.decode_records(
+        records.buffer,
+        records.starts,
+        records.ends,
+        records.timestamp_ms,
+        options.fields,
+        options.max_future_ms,
+    )
+    for i in np.flatnonzero(decoded.status == kernel.ESCAPED):
+        _decode_escaped(records, int(i), decoded, options)
+    good = decoded.status == kernel.OK
+    events = _event_frame(records, decoded)
+    if not good.all():
+        events = events.filter(pl.Series(good))
+    n_unknown = int(np.count_nonzero(decoded.kind[good] == kernel.UNKNOWN))
+    return DecodedBatch(events, _reject_frame(records, decoded.status), n_unknown)
+
+
+def _event_frame(records: Records, decoded: kernel.Decoded) -> pl.DataFrame:
+    columns = {
+        "partition": records.partition,
+        "offset": records.offset,
+        "timestamp_ms": records.timestamp_ms,
+        "time": decoded.time,
+        "category": decoded.category,
+        "high": decoded.high,
+        "low": decoded.low,
+        "kind": decoded.kind,
+    }
+    return pl.DataFrame(columns, schema=EVENT_SCHEMA)
+
+
+def _reject_frame(records: Records, status: NDArray[np.uint8]) -> pl.DataFrame:
+    rows = np.flatnonzero(status != kernel.OK)
+    columns = {
+        "partition": records.partition[rows],
+        "offset": records.offset[rows],
+        "reason": [kernel.REASONS[code] for code in status[rows]],
+        "value": [records.value(i) for i in rows],
+    }
+    schema = {"partition": pl.Int32, "offset": pl.Int64, "reason": pl.String, "value": pl.Binary}
+    return pl.DataFrame(columns, schema=schema)
+
+
+def _decode_escaped(
+    records: Records, i: int, decoded: kernel.Decoded, options: DecodeOptions
+) -> None:
+    """Decode record i, whose grammar the kernel has checked, by the standard library."""
+    fields = options.fields
+    names = bytes(fields.names).decode()
+    ends = [0, *fields.ends.tolist()]
+    time_key, category_key, ip_key, type_key, _ = (
+        names.encode()[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)
+    )
+    text = records.value(i).decode().strip(" \t\r\n[],")
+    members = json.loads(text, object_pairs_hook=_first_wins)
+    payload = members.get("payload")
+    keys = (time_key, category_key, ip_key, type_key)
+    if isinstance(payload, dict) and not _is_usable(members, keys):
+        members = payload
+    time, category, ip, kind = (members.get(key) for key in keys)
+    states = np.full(5, kernel.ABSENT, np.uint8)
+    for field, value in enumerate((time, category)):
+        good = _is_int64(value)
+        states[field] = kernel.GOOD if good else kernel.NULLED if value is None else kernel.BAD
+    good_ip, high, low = _parse_ip(ip)
+    states[kernel.IP] = kernel.GOOD if good_ip else kernel.NULLED if ip is None else kernel.BAD
+    states[kernel.TYPE] = kernel.NULLED if kind is None else kernel.GOOD
+    code = {"click": kernel.CLICK, "view": kernel.VIEW}.get(
+        kind if isinstance(kind, str) else "", kernel.UNKNOWN
+    )
+    decoded.time[i] = time if states[kernel.TIME] == kernel.GOOD else 0
+    decoded.category[i] = category if states[kernel.CATEGORY] == kernel.GOOD else 0
+    decoded.high[i], decoded.low[i], decoded.kind[i] = high, low, code
+    status = kernel.field_status(states, decoded.time[i], code, fields.reject_unknown)
+    late_ms = int(decoded.time[i]) * 1000 - int(records.timestamp_ms[i])
+    if status == kernel.OK and late_ms > options.max_future_ms:
+        status = kernel.FUTURE
+    decoded.status[i] = status
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        members.setdefault(key, value)
+    return members
+
+
+def _is_int64(value: object) -> bool:
+    return type(value) is int and INT64_MIN <= value <= INT64_MAX
+
+
+def _is_usable(members: dict[str, Any], keys: tuple[str, str, str, str]) -> bool:
+    time, category, ip, kind = (members.get(key) for key in keys)
+    return _is_int64(time) or _is_int64(category) or ip is not None or kind is not None
+
+
+def _parse_ip(value: object) -> tuple[bool, int, int]:
+    if not isinstance(value, str) or not value.isascii():
+        return False, 0, 0
+    text = np.frombuffer(value.encode() or b" ", np.uint8)
+    good, high, low = parse_address(text, 0, len(text))
+    return bool(good), int(high), int(low)

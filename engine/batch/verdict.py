@@ -1,0 +1,98 @@
+"""Verdicts: what was counted for each address of one window, and which rules fired.
+
+A `Verdicts` is either final (its window is closed: one row for each address) or early (rows at
+which monotone rules crossed their limit). Rendering them is the sinks' work.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from engine.kernels.accumulate import Crossings, PaneArrays
+from engine.kernels.judge import judge_rows
+from engine.rules import RuleSet
+
+VERDICT_SCHEMA = {
+    "high": pl.UInt64,
+    "low": pl.UInt64,
+    "events": pl.UInt32,
+    "clicks": pl.UInt32,
+    "categories": pl.UInt32,
+    "saturated": pl.UInt8,
+    "mask": pl.UInt64,
+    "new_mask": pl.UInt64,
+    "crossed_ms": pl.Int64,
+}
+
+
+class Verdicts(NamedTuple):
+    """The verdicts of one window, [start_s, end_s), as a frame of VERDICT_SCHEMA.
+
+    mask: rules that fired, bit i = rule i; new_mask: those not announced early already;
+    crossed_ms: the moment from which the decision could be known, unix ms.
+    """
+
+    start_s: int
+    end_s: int
+    final: bool
+    partial: bool
+    frame: pl.DataFrame
+
+    def with_only(self, rules_mask: int) -> Verdicts:
+        """Return the same rows with only these rules in the masks."""
+        only = pl.lit(rules_mask, pl.UInt64)
+        return self._replace(frame=self.frame.with_columns(pl.col("mask", "new_mask") & only))
+
+    def flagged(self, rules_mask: int) -> Verdicts:
+        """Return the rows where one of these rules fired, with only those rules in the masks."""
+        masked = self.with_only(rules_mask)
+        return self._replace(frame=masked.frame.filter(pl.col("mask") != 0))
+
+
+def final_verdicts(pane: PaneArrays, *, window: tuple[int, int], rules: RuleSet, partial: bool) -> Verdicts:
+    """Judge every address of a closed window; a partial one by its monotone rules only."""
+    n = int(pane.used[0])
+    counts = [column[:n] for column in (pane.events, pane.clicks, pane.categories)]
+    mask = np.empty(n, np.uint64)
+    judge_rows(rules.program, *counts, mask)
+    if partial:
+        mask &= np.uint64(rules.monotone_mask)
+    frame = pl.DataFrame(
+        [
+            pane.high[:n],
+            pane.low[:n],
+            *counts,
+            pane.saturated[:n],
+            mask,
+            mask & ~pane.fired[:n],
+            np.full(n, window[1] * 1000, np.int64),
+        ],
+        schema=VERDICT_SCHEMA,
+    )
+    return Verdicts(*window, final=True, partial=partial, frame=frame)
+
+
+def early_verdicts(
+    crossings: Crossings, n: int, *, pane: PaneArrays, window: tuple[int, int], crossed_ms: pl.Series
+) -> Verdicts:
+    """Return the first n crossings of monotone rules in an open window."""
+    keys = crossings.key[:n]
+    mask = crossings.mask[:n]
+    frame = pl.DataFrame(
+        [
+            pane.high[keys],
+            pane.low[keys],
+            crossings.events[:n],
+            crossings.clicks[:n],
+            crossings.categories[:n],
+            crossings.saturated[:n],
+            mask,
+            mask,
+            crossed_ms,
+        ],
+        schema=VERDICT_SCHEMA,
+    )
+    return Verdicts(*window, final=False, partial=False, frame=frame)

@@ -1,0 +1,276 @@
+"""Open windows: events in, closed windows' verdicts out, and the offsets from which to rebuild.
+
+State is kept per pane (the gcd of lengths and slides); a window's verdict is the sum of its panes.
+The watermark is the least pmax - delay over the partitions that are not idle, and never goes back.
+No clock is read here: what it says comes as an argument, and when all partitions are idle it closes
+the windows that are open, no more: a backlog that arrives later is not late by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.batch.checkpoint import Checkpoint
+from engine.batch.verdict import Verdicts, early_verdicts, final_verdicts
+from engine.kernels.accumulate import (
+    PaneArrays,
+    accumulate,
+    empty_crossings,
+    empty_pane,
+    grown,
+    merge,
+)
+from engine.kernels.triage import (
+    ACCEPTED,
+    LATE_AFTER_IDLE,
+    NEVER,
+    REPLAYED,
+    WindowTimes,
+    mark_first,
+    triage,
+)
+from engine.rules import RuleSet
+
+
+class WindowSpec(NamedTuple):
+    """The config of windows, in seconds; `mode` and the sizes go into checkpoints."""
+
+    length_s: int
+    slide_s: int
+    delay_s: int
+    idle_s: float
+    max_keys: int
+    max_categories: int
+    mode: str = "unkeyed"
+
+    @property
+    def pane_s(self) -> int:
+        """The pane: every window begins and ends on its border."""
+        return math.gcd(self.length_s, self.slide_s)
+
+    @property
+    def windows(self) -> str:
+        """The windows as a checkpoint names them."""
+        return f"{self.length_s}/{self.slide_s}"
+
+
+class Pane:
+    """The counters of one pane, and where it begins in each partition (offset -1 where not)."""
+
+    def __init__(self, n_partitions: int) -> None:
+        """Begin without events."""
+        self.arrays: PaneArrays = empty_pane()
+        self.first_offset = np.full(n_partitions, -1, np.int64)
+        self.first_pmax = np.full(n_partitions, NEVER, np.int64)
+
+
+class OpenWindows:
+    """All that is known between two polls: the windows that are open and how far each log is."""
+
+    def __init__(self, spec: WindowSpec, rules: RuleSet, *, n_partitions: int, seed: int) -> None:
+        """Begin with nothing seen; `seed` only places keys in the tables."""
+        self.spec, self.rules = spec, rules
+        self.seed = np.uint64(seed)
+        self.panes: dict[int, Pane] = {}
+        self.pmax_s = np.full(n_partitions, NEVER, np.int64)
+        self.position = np.full(n_partitions, -1, np.int64)
+        self.complete_from_s = np.zeros(n_partitions, np.int64)
+        self.starts_mid_log = np.zeros(n_partitions, np.bool_)
+        self.lateness = np.zeros((3, n_partitions), np.int64)
+        self.watermark_s = self.closed_s = self.restored_s = NEVER
+        self.n_late_after_idle = self.n_replayed = self.n_overflow = 0
+        tumbling = spec.slide_s == spec.length_s
+        self.early_mask = np.uint64(rules.monotone_mask if tumbling else 0)
+
+    def restore(self, partition: int, checkpoint: Checkpoint) -> None:
+        """Go on where an earlier run has committed."""
+        self.pmax_s[partition] = checkpoint.pmax_s
+        self.complete_from_s[partition] = checkpoint.complete_from_s
+        self.restored_s = self.closed_s = max(self.closed_s, checkpoint.closed_s)
+
+    def start_mid_log(self, partition: int, *, clock_s: float) -> None:
+        """Take the windows as partial that begin before this partition's first accepted event."""
+        self.starts_mid_log[partition] = True
+        self.complete_from_s[partition] = math.ceil(clock_s) + self.spec.delay_s
+
+    def add(self, events: pl.DataFrame) -> list[Verdicts]:
+        """Count an EVENT frame; return the early verdicts that it caused."""
+        times = WindowTimes(
+            self.spec.pane_s,
+            self.spec.length_s,
+            self.spec.slide_s,
+            self.spec.delay_s,
+            self.watermark_s,
+            self.restored_s,
+        )
+        partition, time = events["partition"].to_numpy(), events["time"].to_numpy()
+        result = triage(partition, time, times, self.pmax_s, self.lateness)
+        self._note_complete(partition, time)
+        self.n_late_after_idle += int(np.count_nonzero(result.action == LATE_AFTER_IDLE))
+        self.n_replayed += int(np.count_nonzero(result.action == REPLAYED))
+        marked = events.with_columns(
+            pane=pl.Series(result.pane), pmax_before=pl.Series(result.pmax_before)
+        )
+        accepted = result.action == ACCEPTED
+        if not accepted.all():
+            marked = marked.filter(pl.Series(accepted))
+        early = [self._add_to_pane(number, rows) for number, rows in _by_pane(marked)]
+        return [verdicts for verdicts in early if len(verdicts.frame)]
+
+    def _note_complete(self, partition: NDArray[np.int32], time: NDArray[np.int64]) -> None:
+        for p in np.flatnonzero(self.starts_mid_log):
+            rows = np.flatnonzero(partition == p)
+            if len(rows):
+                self.complete_from_s[p] = int(time[rows[0]]) + self.spec.delay_s
+                self.starts_mid_log[p] = False
+
+    def _add_to_pane(self, number: int, rows: pl.DataFrame) -> Verdicts:
+        pane = self.panes.get(number)
+        if pane is None:
+            pane = self.panes[number] = Pane(len(self.pmax_s))
+        columns = [rows[name].to_numpy() for name in ("partition", "offset", "pmax_before")]
+        mark_first(*columns, pane.first_offset, pane.first_pmax)
+        keys = tuple(rows[name].to_numpy() for name in ("high", "low", "category", "kind"))
+        budget = np.array([self.spec.max_keys - self.n_keys, 0], np.int64)
+        crossings, n, row = empty_crossings(len(rows) * int(self.early_mask).bit_count()), 0, 0
+        while True:
+            row, n = accumulate(
+                pane.arrays,
+                self.seed,
+                keys,
+                row,
+                budget,
+                self.rules.program,
+                self.early_mask,
+                self.spec.max_categories,
+                crossings,
+                n,
+            )
+            if row == len(rows):
+                break
+            pane.arrays = grown(pane.arrays, self.seed)
+        self.n_overflow += int(budget[1])
+        start_s = number * self.spec.pane_s
+        crossed_ms = rows["timestamp_ms"].gather(crossings.row[:n])
+        return early_verdicts(
+            crossings,
+            n,
+            pane=pane.arrays,
+            window=(start_s, start_s + self.spec.length_s),
+            crossed_ms=crossed_ms,
+        )
+
+    @property
+    def n_keys(self) -> int:
+        """Keys held, over all open panes."""
+        return sum(int(pane.arrays.used[0]) for pane in self.panes.values())
+
+    def advance(
+        self, *, idle: NDArray[np.bool_], finished: NDArray[np.bool_], clock_s: float
+    ) -> Iterator[Verdicts]:
+        """Move the watermark and yield the verdicts of the windows it closes, oldest first."""
+        watermark_s = self._next_watermark(idle, finished, clock_s)
+        self.watermark_s = max(self.watermark_s, watermark_s)
+        for start_s in self._due_windows():
+            yield self._close(start_s)
+        slide_s, length_s = self.spec.slide_s, self.spec.length_s
+        last_end_s = (self.watermark_s - length_s) // slide_s * slide_s + length_s
+        self.closed_s = max(self.closed_s, last_end_s)
+        for number in [n for n in self.panes if self._last_end_s(n) <= self.watermark_s]:
+            del self.panes[number]
+
+    def close_all(self) -> Iterator[Verdicts]:
+        """Close every window: the input has ended."""
+        everything = np.ones(len(self.pmax_s), np.bool_)
+        yield from self.advance(idle=~everything, finished=everything, clock_s=0.0)
+
+    def _next_watermark(
+        self, idle: NDArray[np.bool_], finished: NDArray[np.bool_], clock_s: float
+    ) -> int:
+        waiting = ~(idle | finished)
+        if waiting.any():
+            slowest = int(self.pmax_s[waiting].min())
+            return slowest if slowest == NEVER else slowest - self.spec.delay_s
+        limit_s = math.inf if finished.all() else clock_s - self.spec.delay_s - self.spec.idle_s
+        ends = {self._last_end_s(number) for number in self.panes}
+        return max([end_s for end_s in ends if end_s <= limit_s], default=NEVER)
+
+    def _last_end_s(self, number: int) -> int:
+        """Return the end of the last window that holds this pane."""
+        slide_s = self.spec.slide_s
+        return number * self.spec.pane_s // slide_s * slide_s + self.spec.length_s
+
+    def _due_windows(self) -> list[int]:
+        """Return the starts of windows that hold a pane and end by the watermark, in order."""
+        slide_s, length_s = self.spec.slide_s, self.spec.length_s
+        due = set()
+        for number in self.panes:
+            last = self._last_end_s(number) - length_s
+            first = last - (length_s - 1) // slide_s * slide_s
+            for start_s in range(first, last + 1, slide_s):
+                holds = start_s + length_s > number * self.spec.pane_s
+                if holds and self.closed_s < start_s + length_s <= self.watermark_s:
+                    due.add(start_s)
+        return sorted(due)
+
+    def _close(self, start_s: int) -> Verdicts:
+        pane_s, end_s = self.spec.pane_s, start_s + self.spec.length_s
+        numbers = range(start_s // pane_s, end_s // pane_s)
+        held = [self.panes[n].arrays for n in numbers if n in self.panes]
+        counted = held[0] if len(held) == 1 else self._merged(held)
+        partial = start_s < int(self.complete_from_s.max())
+        return final_verdicts(counted, window=(start_s, end_s), rules=self.rules, partial=partial)
+
+    def _merged(self, held: list[PaneArrays]) -> PaneArrays:
+        into = empty_pane()
+        for arrays in held:
+            key = 0
+            while (
+                key := merge(into, arrays, self.seed, key, self.spec.max_categories)
+            ) < arrays.used[0]:
+                into = grown(into, self.seed)
+        return into
+
+    def checkpoints(self) -> dict[int, tuple[int, Checkpoint]]:
+        """Return {partition: (restart offset, checkpoint)} of what is read so far."""
+        found = {}
+        for p in np.flatnonzero(self.position >= 0).tolist():
+            offset, pmax_s = int(self.position[p]), int(self.pmax_s[p])
+            for pane in self.panes.values():
+                if 0 <= pane.first_offset[p] < offset:
+                    offset, pmax_s = int(pane.first_offset[p]), int(pane.first_pmax[p])
+            found[p] = (offset, self._checkpoint(p, pmax_s))
+        return found
+
+    def _checkpoint(self, partition: int, pmax_s: int) -> Checkpoint:
+        return Checkpoint(
+            pmax_s,
+            self.closed_s,
+            int(self.complete_from_s[partition]),
+            self.spec.mode,
+            self.spec.windows,
+            self.rules.sha8,
+        )
+
+
+def _by_pane(marked: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield (pane, its rows in order), in one pass however many panes there are."""
+    if len(marked) == 0:
+        return
+    pane = marked["pane"].to_numpy()
+    if pane.min() == pane.max():
+        yield int(pane[0]), marked
+        return
+    order = np.argsort(pane, kind="stable")
+    ordered = marked[order]
+    borders = np.flatnonzero(np.diff(pane[order])) + 1
+    first = 0
+    for last in [*borders.tolist(), len(ordered)]:
+        yield int(pane[order[first]]), ordered[first:last]
+        first = last

@@ -1,0 +1,123 @@
+"""What a run has found: flagged addresses, reasons, time to detect, and how it meets the labels.
+
+Only listens to what is written. Addresses are kept in a table of words, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.batch.verdict import Verdicts
+from engine.kernels import render as form
+from engine.kernels.expiry import admit, empty_expiries, with_room
+from engine.metrics import Metrics
+from engine.rules import RuleSet
+
+N_RECENT = 200
+LINES = form.template(form.ADDRESS, b"\n")
+
+
+class AddressSet:
+    """A growing set of addresses, as two columns of words."""
+
+    def __init__(self, seed: np.uint64) -> None:
+        """Begin empty."""
+        self._seed, self._table = seed, empty_expiries()
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Add the addresses of a VERDICT frame."""
+        self._table = with_room(self._table, len(frame), now_s=-1, seed=self._seed)
+        words = (frame["high"].to_numpy(), frame["low"].to_numpy())
+        forever, action = np.zeros(len(frame), np.int64), np.empty(len(frame), np.uint8)
+        admit(self._table, self._seed, *words, forever, action)
+
+    def __len__(self) -> int:
+        """Return how many addresses there are."""
+        return int(self._table.used[0])
+
+    def words(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return (high, low) of every address."""
+        return self._table.high[: len(self)], self._table.low[: len(self)]
+
+
+def addresses(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> list[str]:
+    """Return the text of addresses."""
+    n = len(high)
+    zeros = [np.zeros(n, kind) for kind in (np.uint32, np.uint32, np.uint32, np.uint8, np.uint64)]
+    rows = form.Rows(np.ascontiguousarray(high), np.ascontiguousarray(low), *zeros, np.zeros(n, np.int64))
+    nothing = form.value_form(start_s=0, end_s=0, final=True, reasons=())
+    text, _ = form.render(rows, nothing, LINES, form.row_bytes(LINES, nothing))
+    return text.tobytes().decode().splitlines()
+
+
+class Detection(NamedTuple):
+    """A decision as a person wants to see it."""
+
+    ip: str
+    reasons: tuple[str, ...]
+    events: int
+    end_s: int
+    ttl_s: int
+    final: bool
+    at_s: float
+
+
+class Detections:
+    """Listens to written verdicts; see `engine.writer.Observer`."""
+
+    def __init__(
+        self, rules: RuleSet, metrics: Metrics, *, seed: int, event_clock: bool, keep_seen: bool
+    ) -> None:
+        """`keep_seen` also keeps every address, which only labels need."""
+        self._rules, self._metrics = rules, metrics
+        self._event_clock, self._keep_seen = event_clock, keep_seen
+        self.flagged, self.seen = AddressSet(np.uint64(seed)), AddressSet(np.uint64(seed))
+        self.by_reason: Counter[str] = Counter()
+        self.recent: deque[Detection] = deque(maxlen=N_RECENT)
+
+    def __call__(self, verdicts: Verdicts, *, now_s: float, n_expired: int) -> None:
+        """Count verdicts whose decisions are acknowledged."""
+        metrics, rules = self._metrics, self._rules
+        flagged = verdicts.flagged(rules.enforce_mask).frame
+        if verdicts.final:
+            metrics.windows += 1
+            metrics.windows_partial += verdicts.partial
+            metrics.verdicts += len(verdicts.frame)
+            metrics.flagged += len(flagged)
+            if self._keep_seen:
+                self.seen.add(verdicts.frame)
+        if len(flagged) == 0:
+            return
+        self.flagged.add(flagged)
+        metrics.addresses_flagged = len(self.flagged)
+        new = flagged.filter(pl.col("new_mask") != 0)
+        if self._event_clock and not n_expired:
+            waited_ms = now_s * 1000 - new["crossed_ms"].to_numpy()
+            metrics.time_to_detect.add(waited_ms / 1000)
+        self._note_reasons(new)
+        self._note_recent(new, verdicts, now_s)
+
+    def _note_reasons(self, new: pl.DataFrame) -> None:
+        for mask, n in new["new_mask"].value_counts().iter_rows():
+            for name in self._rules.reasons(mask):
+                self.by_reason[name] += n
+
+    def _note_recent(self, new: pl.DataFrame, verdicts: Verdicts, now_s: float) -> None:
+        rows = new.tail(N_RECENT)
+        names = addresses(rows["high"].to_numpy(), rows["low"].to_numpy())
+        for ip, mask, events in zip(names, rows["mask"], rows["events"], strict=True):
+            detection = Detection(
+                ip,
+                self._rules.reasons(mask),
+                events,
+                verdicts.end_s,
+                self._rules.longest_ttl_s(mask),
+                verdicts.final,
+                now_s,
+            )
+            self.recent.append(detection)

@@ -1,0 +1,201 @@
+"""The Kafka client: its properties, what its errors mean, and where a partition is read from.
+
+Facts of the library that decide here: fetch settings matter more than anything else for speed, the
+default reset policy would skip records silently, and a member may commit for partitions it lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from engine.batch.checkpoint import Checkpoint, parse_checkpoint
+from engine.config import KafkaConf
+from engine.errors import AuthError, BotsieveError, DataLossError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+TUNED = {
+    "fetch.queue.backoff.ms": 5,
+    "fetch.max.bytes": 16 << 20,
+    "max.partition.fetch.bytes": 4 << 20,
+    "queued.max.messages.kbytes": 65_536,
+    "queued.min.messages": 1_000_000,
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 2_000,
+    "topic.metadata.refresh.interval.ms": 30_000,
+    "topic.metadata.propagation.max.ms": 1_000,
+}
+OWNED = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    "isolation.level": "read_committed",
+    "group.protocol": "classic",
+    "partition.assignment.strategy": "range",
+    "allow.auto.create.topics": False,
+}
+REQUEST_TIMEOUT_S = 10.0
+WAITING_LINE_S = 30.0
+
+AUTHENTICATION = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001
+AUTHORIZATION = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "READ on source.topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "READ on source.group_id",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "access to the cluster",
+}
+
+
+def client_properties(conf: KafkaConf) -> dict[str, Any]:
+    """Return what every client of this run needs: the address and the user's own properties."""
+    return {"bootstrap.servers": conf.bootstrap_servers, **conf.kafka}
+
+
+def consumer_properties(conf: KafkaConf, instance: str) -> dict[str, Any]:
+    """Return the consumer's properties: tuned, then the user's, then those that we own."""
+    member = {"group.id": conf.group_id, "group.instance.id": instance}
+    return {**TUNED, **client_properties(conf), **OWNED, **member}
+
+
+def meaning(error: KafkaError) -> BotsieveError | None:
+    """Return what a client error means for the user, or None where it passes by itself."""
+    code = error.code()
+    if code in AUTHENTICATION:
+        problem = f"source.kafka: the broker refuses us: {error.str()}; check the sasl.* keys"
+        return AuthError(problem)
+    if code in AUTHORIZATION:
+        problem = f"source.kafka: the broker refuses us {AUTHORIZATION[code]}: {error.str()}"
+        return AuthError(problem)
+    if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+        problem = (
+            f"source.topic: records that were not counted are gone ({error.str()}); set "
+            "source.on_data_loss=earliest to go on with a gap"
+        )
+        return DataLossError(problem)
+    if code == KafkaError.FENCED_INSTANCE_ID:
+        problem = "source.instance_id: another engine has joined with our instance id"
+        return UnavailableError(problem)
+    return None
+
+
+def wait_for_topic(
+    consumer: Consumer,
+    conf: KafkaConf,
+    *,
+    failure: Callable[[], BotsieveError | None],
+    stopping: Callable[[float], bool],
+) -> tuple[set[int], bool]:
+    """Return (the topic's partitions, it had to be waited for); give up after the timeout.
+
+    `stopping` waits for the given seconds and says whether to stop.
+    """
+    started_s, told_s, missing = time.monotonic(), -WAITING_LINE_S, False
+    while True:
+        problem = f"source.bootstrap_servers: no broker answers at {conf.bootstrap_servers}"
+        try:
+            topic = consumer.list_topics(conf.topic, timeout=1.0).topics[conf.topic]
+            if topic.error is None and topic.partitions:
+                return set(topic.partitions), missing
+            if topic.error is not None and (error := meaning(topic.error)):
+                raise error
+            missing = True
+            problem = f"source.topic: there is no topic '{conf.topic}'"
+        except KafkaException as exception:
+            if error := meaning(exception.args[0]):
+                raise error from None
+        if error := failure():
+            raise error
+        now_s = time.monotonic()
+        if now_s - started_s >= conf.startup_timeout_s:
+            message = f"{problem}; gave up after source.startup_timeout_s={conf.startup_timeout_s:g}"
+            raise UnavailableError(message)
+        if now_s - told_s >= WAITING_LINE_S:
+            log.warning("%s; waiting for it", problem)
+            told_s = now_s
+        if stopping(0.5):
+            return set(), missing
+
+
+class Start(NamedTuple):
+    """Where a partition is read from, and whether that position must still be committed."""
+
+    offset: int
+    checkpoint: Checkpoint
+    is_new: bool
+
+
+def resolve_starts(
+    consumer: Consumer,
+    conf: KafkaConf,
+    partitions: list[int],
+    *,
+    blank: Checkpoint,
+    complete_from_s: int,
+    from_beginning: set[int],
+) -> dict[int, Start]:
+    """Return where each partition is read from: its commit, else what the config says.
+
+    `blank` is the checkpoint of a log that is read from its beginning; `complete_from_s` replaces
+    its field where a log is entered in the middle; `from_beginning` are partitions that are newer
+    than this engine. Raises KafkaException where the broker does not answer.
+    """
+    wanted = [TopicPartition(conf.topic, p) for p in partitions]
+    committed = {
+        tp.partition: tp
+        for tp in consumer.committed(wanted, timeout=REQUEST_TIMEOUT_S)
+        if tp.offset >= 0 and not conf.ignore_commits
+    }
+    position = conf.start if not committed else "earliest"
+    starts = {}
+    for p in partitions:
+        low, high = consumer.get_watermark_offsets(
+            TopicPartition(conf.topic, p), timeout=REQUEST_TIMEOUT_S
+        )
+        if p in committed:
+            starts[p] = _committed_start(conf, committed[p], low, high, blank, complete_from_s)
+            continue
+        where = "earliest" if p in from_beginning else position
+        offset = {"earliest": low, "latest": high}.get(where, -1)
+        if offset < 0:
+            offset = _offset_at(consumer, conf.topic, p, int(where), high)
+        checkpoint = blank._replace(complete_from_s=complete_from_s if offset > 0 else 0)
+        starts[p] = Start(offset, checkpoint, is_new=True)
+    return starts
+
+
+def _committed_start(
+    conf: KafkaConf, commit: TopicPartition, low: int, high: int, blank: Checkpoint, middle_s: int
+) -> Start:
+    checkpoint = parse_checkpoint(commit.metadata)
+    if checkpoint is None:
+        log.warning(
+            "source.group_id: the commit of partition %d is not ours (%r); going on from it "
+            "without its state",
+            commit.partition,
+            (commit.metadata or "")[:40],
+        )
+        middle = middle_s if commit.offset > 0 else 0
+        checkpoint = blank._replace(complete_from_s=middle)
+    if low <= commit.offset <= high:
+        return Start(commit.offset, checkpoint, is_new=False)
+    gap = f"partition {commit.partition}: offset {commit.offset} was to be read, {low} is the first"
+    if conf.on_data_loss == "fail":
+        problem = (
+            f"source.topic: records are lost, {conf.topic} {gap}; set "
+            "source.on_data_loss=earliest (or latest) to go on with a gap"
+        )
+        raise DataLossError(problem)
+    log.warning("source.on_data_loss=%s: %s %s", conf.on_data_loss, conf.topic, gap)
+    offset = low if conf.on_data_loss == "earliest" else high
+    return Start(offset, blank._replace(complete_from_s=middle_s), is_new=True)
+
+
+def _offset_at(consumer: Consumer, topic: str, partition: int, time_s: int, high: int) -> int:
+    at = TopicPartition(topic, partition, time_s * 1000)
+    found = int(consumer.offsets_for_times([at], timeout=REQUEST_TIMEOUT_S)[0].offset)
+    return found if found >= 0 else high

@@ -1,0 +1,363 @@
+"""The Kafka source: a static member of a consumer group that sees the whole topic.
+
+One thread owns the consumer. Callbacks only set flags: one that raised would lose the batch that is
+being fetched. Whenever the assignment changes, everything restarts from what is committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from engine.batch.checkpoint import Checkpoint
+from engine.batch.decode import Records
+from engine.config import BatchConf, KafkaConf
+from engine.errors import BotsieveError, PartialViewError
+from engine.kafka_client import (
+    Start,
+    client_properties,
+    consumer_properties,
+    meaning,
+    resolve_starts,
+    wait_for_topic,
+)
+from engine.membership import InstanceLock, instance_id, refuse_second_engine
+from engine.sources import Assigned, Batch, no_records
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.2
+HOLD_S = 0.2
+CLOSE_S = 5.0
+
+
+class KafkaSource:
+    """Reads a topic; see `engine.sources.Source` for the contract."""
+
+    def __init__(
+        self,
+        conf: KafkaConf,
+        batch: BatchConf,
+        *,
+        blank: Checkpoint,
+        delay_s: int,
+        idle_s: float,
+        stopping: threading.Event,
+        alone: bool = False,
+    ) -> None:
+        """Nothing is connected yet. `alone` skips the look at other members of the group."""
+        self._conf, self._batch, self._blank = conf, batch, blank
+        self._delay_s, self._idle_s, self._alone = delay_s, idle_s, alone
+        self._stopping = stopping
+        self._instance = instance_id(conf.instance_id)
+        self._lock = InstanceLock(
+            bootstrap_servers=conf.bootstrap_servers,
+            group_id=conf.group_id,
+            instance=self._instance,
+        )
+        self._failure: BotsieveError | None = None
+        self._known: set[int] = set()
+        self._wanted: list[int] | None = None
+        self._partial_since_s: float | None = None
+        self._held_whole = self._held = self._restart_wanted = False
+        self._stop_at_end, self._targets_wanted = conf.stop_at_end, False
+        self.epoch = 0
+        self.last_poll_s = time.monotonic()
+        self._committed: dict[int, tuple[int, str]] = {}
+        self._in_flight = False
+        self._tick_s = 0.0
+        self._reset([])
+
+    def _reset(self, partitions: list[int]) -> None:
+        """Begin with these partitions; arrays are indexed by partition."""
+        self._assigned = partitions
+        self._stash: list[Message] = []
+        n = max(partitions, default=-1) + 1
+        self._position = np.full(n, -1, np.int64)
+        self._end_seen = np.full(n, -1, np.int64)
+        self._target = np.zeros(n, np.int64)
+        self._last_record_s = np.full(n, time.time())
+        self._finished = np.zeros(n, np.bool_)
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take the lock, wait for the topic, and join the group."""
+        self._lock.take()
+        properties = consumer_properties(self._conf, self._instance)
+        self._session_s = int(properties["session.timeout.ms"]) / 1000
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        self._consumer = Consumer({**properties, **callbacks}, logger=log)
+        self._known, waited = wait_for_topic(
+            self._consumer,
+            self._conf,
+            failure=lambda: self._failure,
+            stopping=self._stopping.wait,
+        )
+        if waited:
+            self._known = set()
+        if not self._alone:
+            admin = AdminClient(client_properties(self._conf), logger=log)
+            refuse_second_engine(admin, group_id=self._conf.group_id, instance=self._instance)
+        self._consumer.subscribe(
+            [self._conf.topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._failure = self._failure or meaning(error)
+        log.warning("source.bootstrap_servers: %s", error.str())
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.unassign()  # nothing is fetched before `read` has found the start offsets
+        self.epoch += 1
+        self._wanted = sorted(tp.partition for tp in partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.unassign()
+        self.epoch += 1
+        self._wanted = None
+        self._reset([])
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self._in_flight = False
+        errors = [error, *(tp.error for tp in partitions)]
+        if any(errors):
+            self._committed = {}
+            log.warning("source.group_id: a commit failed: %s", next(e for e in errors if e))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def read(self) -> Assigned | Batch | None:
+        """Return a new assignment or what came within the linger time."""
+        if self._restart_wanted:
+            self._read_again()
+        if self._wanted is not None:
+            return self._assign(self._wanted)
+        if self._held:
+            self._resume()
+        if self._targets_wanted:
+            self._find_targets()
+        epoch = self.epoch
+        messages = self._stash + self._consumer.consume(
+            self._batch.max_events, self._batch.linger_ms / 1000
+        )
+        self._stash = []
+        self.last_poll_s = time.monotonic()
+        if self._failure is not None:
+            raise self._failure
+        self._check_view()
+        if epoch != self.epoch or not self._assigned:
+            return None  # records of two assignments cannot be told apart: read them again
+        return self._batch_of(messages)
+
+    def _assign(self, partitions: list[int]) -> Assigned | None:
+        whole = self._whole_topic()
+        if not whole or set(partitions) != whole:
+            self._wanted = None
+            self._partial_since_s = self._partial_since_s or time.monotonic()
+            return None
+        try:
+            starts = self._resolve(partitions)
+        except KafkaException as exception:
+            if error := meaning(exception.args[0]):
+                raise error from None
+            log.warning("source.bootstrap_servers: %s; trying again", exception.args[0].str())
+            self._stopping.wait(HOLD_S)
+            return None
+        self._wanted, self._partial_since_s, self._held_whole = None, None, True
+        self._reset(partitions)
+        self._consumer.assign(
+            [TopicPartition(self._conf.topic, p, start.offset) for p, start in starts.items()]
+        )
+        for p, start in starts.items():
+            self._position[p] = start.offset
+        checkpoints = {p: start.checkpoint for p, start in starts.items()}
+        return Assigned(self.epoch, len(self._position), checkpoints)
+
+    def _resolve(self, partitions: list[int]) -> dict[int, Start]:
+        newer = set(partitions) - self._known
+        starts = resolve_starts(
+            self._consumer,
+            self._conf,
+            partitions,
+            blank=self._blank,
+            complete_from_s=int(np.ceil(time.time())) + self._delay_s,
+            from_beginning=newer,
+        )
+        new = {p: start for p, start in starts.items() if start.is_new}
+        offsets = [self._offset(p, s.offset, s.checkpoint.metadata()) for p, s in new.items()]
+        if offsets:  # a crash before the first close must find the same start again
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        return starts
+
+    def _whole_topic(self) -> set[int]:
+        try:
+            topics = self._consumer.list_topics(self._conf.topic, timeout=5.0).topics
+        except KafkaException:
+            return set()
+        return set(topics[self._conf.topic].partitions)
+
+    def _check_view(self) -> None:
+        """Leave where another member holds a part of the topic and we never held the whole."""
+        if self._partial_since_s is None or self._held_whole:
+            return
+        if time.monotonic() - self._partial_since_s > self._session_s + 2:
+            problem = (
+                f"source.group_id: another engine reads a part of '{self._conf.topic}' as "
+                f"'{self._conf.group_id}'; one engine must see the whole topic"
+            )
+            raise PartialViewError(problem)
+
+    def _batch_of(self, messages: list[Message]) -> Batch | None:
+        errors = [m for m in messages if m.error() is not None]
+        if errors:
+            messages = [m for m in messages if m.error() is None]
+        records = records_of(messages) if messages else no_records()
+        now_s = time.time()
+        self._position[records.partition] = records.offset + 1
+        self._last_record_s[records.partition] = now_s
+        for message in errors:
+            self._on_message_error(message)
+        at_end = (self._end_seen >= self._position) & (self._position >= 0)
+        self._finish_partitions(at_end)
+        ended = bool(self._finished[self._assigned].all())
+        if not messages and not ended and time.monotonic() - self._tick_s < TICK_S:
+            return None
+        self._tick_s = time.monotonic()
+        unassigned = np.ones(len(self._position), np.bool_)
+        unassigned[self._assigned] = False
+        idle = at_end & (now_s - self._last_record_s > self._idle_s)
+        finished = self._finished | unassigned
+        position = self._position.copy()
+        return Batch(self.epoch, records, position, idle, finished, now_s, ended)
+
+    def _on_message_error(self, message: Message) -> None:
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            p, end = message.partition(), message.offset()
+            _, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._conf.topic, p), cached=True
+            )
+            if end >= high:  # short of it, an open transaction holds records back
+                self._end_seen[p] = end
+                self._position[p] = max(self._position[p], end)
+        elif problem := meaning(error):
+            raise problem
+        else:
+            log.warning("source.topic: %s", error.str())
+
+    def _finish_partitions(self, at_end: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        if not self._stop_at_end or self._targets_wanted:
+            return
+        newly = at_end & ~self._finished & (self._end_seen >= self._target)
+        if newly.any():
+            self._finished |= newly
+            self._consumer.pause(self._partitions(np.flatnonzero(newly).tolist()))
+
+    # -- ending, holding, committing -------------------------------------------------------------
+
+    def finish(self) -> None:
+        """From now on end as `source.stop_at_end` does: at the present end of each partition."""
+        self._stop_at_end = self._targets_wanted = True
+
+    def _find_targets(self) -> None:
+        for p in self._assigned:
+            tp = TopicPartition(self._conf.topic, p)
+            try:
+                _, self._target[p] = self._consumer.get_watermark_offsets(tp, timeout=1.0)
+            except KafkaException:
+                return
+        self._targets_wanted = not self._assigned
+
+    def hold(self) -> None:
+        """Serve heartbeats and callbacks without taking records."""
+        if not self._held:
+            self._consumer.pause(self._partitions(self._assigned))
+            self._held = True
+        message = self._consumer.poll(HOLD_S)
+        self.last_poll_s = time.monotonic()
+        if message is not None:
+            self._stash.append(message)
+
+    def _read_again(self) -> None:
+        self._restart_wanted = False
+        if self._assigned:
+            self._consumer.unassign()
+            self.epoch += 1
+            self._wanted = self._assigned
+
+    def _resume(self) -> None:
+        going_on = [p for p in self._assigned if not self._finished[p]]
+        self._consumer.resume(self._partitions(going_on))
+        self._last_record_s[:] = time.time()  # silent because we were paused, not idle
+        self._held = False
+
+    def is_current(self, epoch: int) -> bool:
+        """Return True while the group must think that this assignment is alive."""
+        silent_s = time.monotonic() - self.last_poll_s
+        return epoch == self.epoch and silent_s < self._session_s / 2
+
+    def restart(self) -> None:
+        """Read again from the commits: a write was abandoned."""
+        self._restart_wanted = True
+
+    def commit(self, epoch: int, checkpoints: dict[int, tuple[int, Checkpoint]]) -> None:
+        """Commit restart offsets that changed, unless a commit is in flight or is of the past."""
+        wanted = {p: (offset, point.metadata()) for p, (offset, point) in checkpoints.items()}
+        if epoch != self.epoch or self._in_flight or wanted == self._committed:
+            return
+        self._in_flight = True
+        self._committed = wanted
+        offsets = [self._offset(p, *position) for p, position in wanted.items()]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as exception:
+            self._in_flight, self._committed = False, {}
+            log.warning("source.group_id: a commit failed: %s", exception.args[0].str())
+
+    def _offset(self, partition: int, offset: int, metadata: str) -> TopicPartition:
+        return TopicPartition(self._conf.topic, partition, offset, metadata=metadata)
+
+    def _partitions(self, partitions: list[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._conf.topic, p) for p in partitions]
+
+    def close(self) -> None:
+        """Wait for the commit in flight, leave the client, free the lock."""
+        deadline_s = time.monotonic() + CLOSE_S
+        while self._in_flight and time.monotonic() < deadline_s:
+            self.hold()
+        self._consumer.close()
+        self._lock.release()
+
+
+def records_of(messages: list[Message]) -> Records:
+    """Return messages as records; a missing timestamp is now."""
+    values = [m.value() for m in messages]
+    n = len(values)
+    if None in values:
+        sizes = np.array([-1 if v is None else len(v) for v in values], np.int64)
+        values = [v or b"" for v in values]
+    else:
+        sizes = np.fromiter(map(len, values), np.int64, n)
+    starts = np.zeros(n, np.int64)
+    np.cumsum(np.maximum(sizes[:-1], 0), out=starts[1:])
+    timestamps = np.fromiter([m.timestamp()[1] for m in messages], np.int64, n)
+    if (timestamps < 0).any():
+        timestamps[timestamps < 0] = int(time.time() * 1000)
+    return Records(
+        np.frombuffer(b"".join(values) or b"\n", np.uint8),
+        starts,
+        starts + sizes,
+        np.fromiter([m.partition() for m in messages], np.int32, n),
+        np.fromiter([m.offset() for m in messages], np.int64, n),
+        timestamps,
+    )

@@ -1,0 +1,185 @@
+"""The counters of one pane: events, clicks and distinct categories of each address.
+
+`PaneArrays` is plain arrays; a kernel that finds no room returns the row where it stopped and the
+caller doubles (`grown`). Distinct categories are linked lists in one pool, exact up to a maximum.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.kernels.decode import CLICK
+from engine.kernels.judge import judge_counts
+from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
+
+
+class PaneArrays(NamedTuple):
+    """One entry a key, but `slots` (twice as many), the category pool and `used`.
+
+    Counts are uint32: 2^32 events of one address need 1.2 million a second for an hour.
+    `used` is int64[2]: keys in use, pool entries in use.
+    """
+
+    slots: NDArray[np.int32]
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    events: NDArray[np.uint32]
+    clicks: NDArray[np.uint32]
+    categories: NDArray[np.uint32]
+    saturated: NDArray[np.uint8]
+    fired: NDArray[np.uint64]
+    head: NDArray[np.int32]
+    pool_value: NDArray[np.int64]
+    pool_next: NDArray[np.int32]
+    used: NDArray[np.int64]
+
+
+class Crossings(NamedTuple):
+    """Rows at which a monotone rule first held: one entry a crossing, `mask` all fired so far."""
+
+    row: NDArray[np.int64]
+    key: NDArray[np.int64]
+    mask: NDArray[np.uint64]
+    events: NDArray[np.uint32]
+    clicks: NDArray[np.uint32]
+    categories: NDArray[np.uint32]
+    saturated: NDArray[np.uint8]
+
+
+def empty_pane() -> PaneArrays:
+    """Return a pane without keys."""
+    n = FIRST_CAPACITY
+    words = (np.empty(n, np.uint64), np.empty(n, np.uint64))
+    counts = tuple(np.zeros(n, np.uint32) for _ in range(3))
+    flags = (np.zeros(n, np.uint8), np.zeros(n, np.uint64), np.full(n, EMPTY, np.int32))
+    pool = (np.empty(n, np.int64), np.empty(n, np.int32))
+    slots = np.full(2 * n, EMPTY, np.int32)
+    return PaneArrays(slots, *words, *counts, *flags, *pool, np.zeros(2, np.int64))
+
+
+def empty_crossings(n: int) -> Crossings:
+    """Return room for n crossings."""
+    u32 = tuple(np.empty(n, np.uint32) for _ in range(3))
+    ints = (np.empty(n, np.int64), np.empty(n, np.int64))
+    return Crossings(*ints, np.empty(n, np.uint64), *u32, np.empty(n, np.uint8))
+
+
+def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
+    """Return the pane with twice the room in whichever part is full."""
+    n_keys, n_entries = pane.used
+    if n_entries == len(pane.pool_value):
+        pool = {name: _doubled(getattr(pane, name)) for name in ("pool_value", "pool_next")}
+        pane = pane._replace(**pool)
+    if n_keys == len(pane.high):
+        names = [n for n in pane._fields if n not in ("slots", "pool_value", "pool_next", "used")]
+        pane = pane._replace(**{name: _doubled(getattr(pane, name)) for name in names})
+        pane = pane._replace(slots=np.full(2 * len(pane.slots), EMPTY, np.int32))
+        refill(pane.slots, pane.high, pane.low, n_keys, seed)
+    return pane
+
+
+def _doubled(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    larger = np.zeros(2 * len(array), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def add_key(pane, high, low, at):
+    """Append a key whose place in slots is `at`; return its index."""
+    index = pane.used[0]
+    pane.used[0] += 1
+    pane.slots[at] = index
+    pane.high[index], pane.low[index] = high, low
+    pane.events[index] = pane.clicks[index] = pane.categories[index] = 0
+    pane.saturated[index] = 0
+    pane.fired[index] = 0
+    pane.head[index] = EMPTY
+    return index
+
+
+@njit(cache=True, nogil=True)
+def add_category(pane, key, value, max_categories):
+    """Count `value` once for the key; return False where the pool has no room for it."""
+    entry = pane.head[key]
+    while entry != EMPTY:
+        if pane.pool_value[entry] == value:
+            return True
+        entry = pane.pool_next[entry]
+    if pane.categories[key] >= max_categories:
+        pane.saturated[key] = 1
+        return True
+    entry = pane.used[1]
+    if entry == len(pane.pool_value):
+        return False
+    pane.used[1] += 1
+    pane.pool_value[entry] = value
+    pane.pool_next[entry] = pane.head[key]
+    pane.head[key] = entry
+    pane.categories[key] += 1
+    return True
+
+
+@njit(cache=True, nogil=True)
+def accumulate(pane, seed, rows, first, budget, program, early_mask, max_categories, out, n_out):
+    """Count rows[first:] into the pane and judge monotone rules after each event.
+
+    rows = (high uint64[n], low uint64[n], category int64[n], kind uint8[n]); budget = how many new
+    keys may still be added (int64[2]: the rest of it, and how many rows overflowed it);
+    out: `Crossings` with room for n more. Returns (row where the pane was full or n, n_out).
+    """
+    high, low, category, kind = rows
+    stack = np.empty(32, np.float64)
+    for i in range(first, len(high)):
+        key, at = find(pane.slots, pane.high, pane.low, high[i], low[i], seed)
+        if key == EMPTY:
+            if budget[0] == 0:
+                budget[1] += 1
+                continue
+            if pane.used[0] == len(pane.high) or pane.used[1] == len(pane.pool_value):
+                return i, n_out
+            key = add_key(pane, high[i], low[i], at)
+            budget[0] -= 1
+        if not add_category(pane, key, category[i], max_categories):
+            return i, n_out
+        pane.events[key] += 1
+        pane.clicks[key] += kind[i] == CLICK
+        waiting = early_mask & ~pane.fired[key]
+        if waiting == 0:
+            continue
+        mask = waiting & judge_counts(
+            program, pane.events[key], pane.clicks[key], pane.categories[key], stack
+        )
+        if mask == 0:
+            continue
+        pane.fired[key] |= mask
+        out.row[n_out], out.key[n_out], out.mask[n_out] = i, key, pane.fired[key]
+        out.events[n_out], out.clicks[n_out] = pane.events[key], pane.clicks[key]
+        out.categories[n_out] = pane.categories[key]
+        out.saturated[n_out] = pane.saturated[key]
+        n_out += 1
+    return len(high), n_out
+
+
+@njit(cache=True, nogil=True)
+def merge(into, pane, seed, first, max_categories):
+    """Add the keys of `pane` from index `first` on; return where `into` was full, or n keys."""
+    for key in range(first, pane.used[0]):
+        target, at = find(into.slots, into.high, into.low, pane.high[key], pane.low[key], seed)
+        if target == EMPTY:
+            if into.used[0] == len(into.high):
+                return key
+            target = add_key(into, pane.high[key], pane.low[key], at)
+        entry = pane.head[key]
+        while entry != EMPTY:
+            if not add_category(into, target, pane.pool_value[entry], max_categories):
+                return key
+            entry = pane.pool_next[entry]
+        into.events[target] += pane.events[key]
+        into.clicks[target] += pane.clicks[key]
+        into.saturated[target] |= pane.saturated[key]
+    return pane.used[0]

@@ -1,0 +1,212 @@
+"""Addresses as two unsigned 64-bit words: parsed once from text, rendered once for the sink.
+
+An IPv4 address is its IPv4-mapped IPv6 form, so `::ffff:1.2.3.4` and `1.2.3.4` are one key and a
+prefix is arithmetic on the words. Text is canonical: dotted for IPv4, RFC 5952 for IPv6.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+MAX_TEXT_BYTES = 45
+MAPPED = np.uint64(0xFFFF00000000)
+NO_WORDS = (False, np.uint64(0), np.uint64(0))
+
+_DOT, _COLON, _ZERO, _NINE = 46, 58, 48, 57
+
+
+@njit(cache=True, nogil=True)
+def parse_v4(buffer, start, end):
+    """Return (ok, 32-bit value) of the dotted quad buffer[start:end]; no leading zeros."""
+    value, octet, n_digits, n_dots = 0, 0, 0, 0
+    for i in range(start, end):
+        byte = np.int64(buffer[i])
+        if _ZERO <= byte <= _NINE:
+            if n_digits > 0 and octet == 0:
+                return False, 0
+            octet = octet * 10 + (byte - _ZERO)
+            n_digits += 1
+            if octet > 255:
+                return False, 0
+        elif byte == _DOT and n_digits > 0 and n_dots < 3:
+            value = value * 256 + octet
+            octet, n_digits = 0, 0
+            n_dots += 1
+        else:
+            return False, 0
+    return n_dots == 3 and n_digits > 0, value * 256 + octet
+
+
+@njit(cache=True, nogil=True)
+def hex_digit(byte):
+    """Return the value of an ASCII hex digit, or -1."""
+    if _ZERO <= byte <= _NINE:
+        return byte - _ZERO
+    lower = byte | 0x20
+    return lower - 87 if 97 <= lower <= 102 else -1
+
+
+@njit(cache=True, nogil=True)
+def parse_v6(buffer, start, end):
+    """Return (ok, high, low) of the IPv6 text buffer[start:end] (RFC 4291, 2.2; no zone)."""
+    before_h, before_l = np.uint64(0), np.uint64(0)
+    after_h, after_l = np.uint64(0), np.uint64(0)
+    n_before, n_after, gap = 0, 0, False
+    i = start
+    while i < end:
+        if buffer[i] == _COLON and i + 1 < end and buffer[i + 1] == _COLON:
+            if gap:
+                return NO_WORDS
+            gap = True
+            i += 2
+            if i == end:
+                break
+        elif i > start:
+            if buffer[i] != _COLON:
+                return NO_WORDS
+            i += 1
+        group, n_digits, first = np.int64(0), 0, i
+        while i < end and n_digits <= 4:
+            digit = hex_digit(np.int64(buffer[i]))
+            if digit < 0:
+                break
+            group = group * 16 + digit
+            n_digits += 1
+            i += 1
+        if n_digits == 0 or n_digits > 4:
+            return NO_WORDS
+        n_groups, bits = 1, np.uint64(16)
+        if i < end and buffer[i] == _DOT:
+            ok, group = parse_v4(buffer, first, end)
+            if not ok:
+                return NO_WORDS
+            i, n_groups, bits = end, 2, np.uint64(32)
+        back = np.uint64(64) - bits
+        if gap:
+            after_h = (after_h << bits) | (after_l >> back)
+            after_l = (after_l << bits) | np.uint64(group)
+            n_after += n_groups
+        else:
+            before_h = (before_h << bits) | (before_l >> back)
+            before_l = (before_l << bits) | np.uint64(group)
+            n_before += n_groups
+        if n_before + n_after > 8:
+            return NO_WORDS
+    if not gap:
+        return n_before == 8, before_h, before_l
+    if n_before + n_after > 7:
+        return NO_WORDS
+    shift = 16 * (8 - n_before)
+    high, low = shift_left(before_h, before_l, shift)
+    return True, high | after_h, low | after_l
+
+
+@njit(cache=True, nogil=True)
+def shift_left(high, low, n_bits):
+    """Return the 128-bit word shifted left by a multiple of 16, at most 128."""
+    if n_bits >= 128:
+        return np.uint64(0), np.uint64(0)
+    if n_bits >= 64:
+        return low << np.uint64(n_bits - 64), np.uint64(0)
+    if n_bits == 0:
+        return high, low
+    bits = np.uint64(n_bits)
+    return (high << bits) | (low >> (np.uint64(64) - bits)), low << bits
+
+
+@njit(cache=True, nogil=True)
+def parse_address(buffer, start, end):
+    """Return (ok, high, low) of the address text buffer[start:end], IPv4 as mapped."""
+    if end - start > MAX_TEXT_BYTES:
+        return NO_WORDS
+    for i in range(start, min(end, start + 5)):
+        if buffer[i] == _COLON:
+            return parse_v6(buffer, start, end)
+        if buffer[i] == _DOT:
+            break
+    ok, value = parse_v4(buffer, start, end)
+    return ok, np.uint64(0), MAPPED | np.uint64(value)
+
+
+@njit(cache=True, nogil=True)
+def put_int(out, at, value):
+    """Write a non-negative or negative int64 in decimal at out[at:]; return the end."""
+    if value < 0:
+        out[at] = 45
+        at += 1
+        value = -value
+    width, rest = 1, value // 10
+    while rest > 0:
+        rest //= 10
+        width += 1
+    for i in range(at + width - 1, at - 1, -1):
+        out[i] = _ZERO + value % 10
+        value //= 10
+    return at + width
+
+
+@njit(cache=True, nogil=True)
+def put_v4(out, at, value):
+    """Write the 32-bit value as a dotted quad at out[at:]; return the end."""
+    for shift in (24, 16, 8, 0):
+        at = put_int(out, at, (value >> shift) & 255)
+        if shift > 0:
+            out[at] = _DOT
+            at += 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def group_of(high, low, i):
+    """Return the i-th of the eight 16-bit groups."""
+    word = high if i < 4 else low
+    return np.int64((word >> np.uint64(16 * (3 - i % 4))) & np.uint64(0xFFFF))
+
+
+@njit(cache=True, nogil=True)
+def longest_zero_run(high, low):
+    """Return (first, length) of the longest run of two or more zero groups, the first of equals."""
+    best, best_length, i = 8, 1, 0
+    while i < 8:
+        first = i
+        while i < 8 and group_of(high, low, i) == 0:
+            i += 1
+        if i - first > best_length:
+            best, best_length = first, i - first
+        i += 1
+    return best, best_length if best < 8 else 0
+
+
+@njit(cache=True, nogil=True)
+def put_v6(out, at, high, low):
+    """Write RFC 5952 text at out[at:]; return the end."""
+    gap, gap_length = longest_zero_run(high, low)
+    i = 0
+    while i < 8:
+        if i == gap:
+            out[at] = _COLON
+            out[at + 1] = _COLON
+            at += 2
+            i += gap_length
+            continue
+        if i > 0 and i != gap + gap_length:
+            out[at] = _COLON
+            at += 1
+        group, started = group_of(high, low, i), False
+        for shift in (12, 8, 4, 0):
+            digit = (group >> shift) & 15
+            if digit > 0 or started or shift == 0:
+                out[at] = digit + (_ZERO if digit < 10 else 87)
+                at += 1
+                started = True
+        i += 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def put_address(out, at, high, low):
+    """Write the canonical text of an address at out[at:] (45 bytes at most); return the end."""
+    if high == np.uint64(0) and (low >> np.uint64(32)) == np.uint64(0xFFFF):
+        return put_v4(out, at, np.int64(low & np.uint64(0xFFFFFFFF)))
+    return put_v6(out, at, high, low)

@@ -1,0 +1,291 @@
+"""Records to events in one pass over the bytes, without a parsed document in between.
+
+Each record is judged alone, by its own bytes, so a bad one never touches its neighbours. The few
+that hold an escape where we must read (`"\\u0069p"`) get the status ESCAPED and are decoded by
+`engine.batch.decode` through the standard library. Statuses index REASONS; 0 is an event.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.kernels.address import parse_address
+from engine.kernels.json_text import (
+    CLOSE_OBJECT,
+    COMMA,
+    MINUS,
+    NULL,
+    OPEN_OBJECT,
+    QUOTE,
+    is_word,
+    skip_key,
+    skip_number,
+    skip_space,
+    skip_string,
+    skip_value,
+)
+from engine.kernels.noise import clean_bounds
+
+REASONS = (
+    "",
+    "tombstone",
+    "too_big",
+    "blank",
+    "not_json",
+    "not_object",
+    "missing_time",
+    "bad_time",
+    "time_unit",
+    "missing_category",
+    "bad_category",
+    "missing_ip",
+    "bad_ip",
+    "missing_type",
+    "bad_type",
+    "future",
+)
+(OK, TOMBSTONE, TOO_BIG, BLANK, NOT_JSON, NOT_OBJECT, MISSING_TIME, BAD_TIME, TIME_UNIT) = range(9)
+(MISSING_CATEGORY, BAD_CATEGORY, MISSING_IP, BAD_IP, MISSING_TYPE, BAD_TYPE, FUTURE) = range(9, 16)
+ESCAPED = 255
+
+VIEW, CLICK, UNKNOWN = 0, 1, 2
+MAX_RECORD_BYTES = 4096
+MAX_TIME_S = 100_000_000_000
+MAX_INT_DIGITS = 19
+
+# what is known of one field while its record is read
+ABSENT, NULLED, GOOD, BAD, HIDDEN = 0, 1, 2, 3, 4
+TIME, CATEGORY, IP, TYPE, PAYLOAD = 0, 1, 2, 3, 4
+
+CLICK_WORD, VIEW_WORD = (99, 108, 105, 99, 107), (118, 105, 101, 119)
+
+
+class Fields(NamedTuple):
+    """What the decoder looks for: the five names, end to end, and where each one ends."""
+
+    names: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    reject_unknown: bool
+
+
+@njit(cache=True, nogil=True)
+def find_field(buffer, start, end, fields):
+    """Return which of the five fields the key buffer[start:end] names, or -1."""
+    first = 0
+    for field in range(5):
+        last = fields.ends[field]
+        if last - first == end - start:
+            same = True
+            for k in range(end - start):
+                if buffer[start + k] != fields.names[first + k]:
+                    same = False
+                    break
+            if same:
+                return field
+        first = last
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def read_int(buffer, i, end):
+    """Return (fits int64, value) of the integer literal buffer[i:end]."""
+    negative = buffer[i] == MINUS
+    if negative:
+        i += 1
+    if end - i > MAX_INT_DIGITS:
+        return False, np.int64(0)
+    value = np.uint64(0)
+    for k in range(i, end):
+        value = value * np.uint64(10) + np.uint64(buffer[k] - 48)
+    limit = np.uint64(0x7FFFFFFFFFFFFFFF) + np.uint64(negative)
+    if value > limit:
+        return False, np.int64(0)
+    return True, -np.int64(value) if negative else np.int64(value)
+
+
+@njit(cache=True, nogil=True)
+def read_number_field(buffer, i, end, depth):
+    """Return (position after, state, value) of a time or a category."""
+    if buffer[i] == MINUS or 48 <= buffer[i] <= 57:
+        after, whole = skip_number(buffer, i, end)
+        if after < 0 or not whole:
+            return after, BAD, np.int64(0)
+        fits, value = read_int(buffer, i, after)
+        return after, GOOD if fits else BAD, value
+    state = NULLED if is_word(buffer, i, end, NULL) else BAD
+    return skip_value(buffer, i, end, depth), state, np.int64(0)
+
+
+@njit(cache=True, nogil=True)
+def read_ip_field(buffer, i, end, depth):
+    """Return (position after, state, high, low) of an address."""
+    if buffer[i] == QUOTE:
+        after, escaped = skip_string(buffer, i + 1, end)
+        if after < 0 or escaped:
+            return after, HIDDEN, np.uint64(0), np.uint64(0)
+        good, high, low = parse_address(buffer, i + 1, after - 1)
+        return after, GOOD if good else BAD, high, low
+    state = NULLED if is_word(buffer, i, end, NULL) else BAD
+    return skip_value(buffer, i, end, depth), state, np.uint64(0), np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def read_type_field(buffer, i, end, depth):
+    """Return (position after, state, kind) of a type."""
+    if buffer[i] == QUOTE:
+        after, escaped = skip_string(buffer, i + 1, end)
+        if escaped:
+            return after, HIDDEN, UNKNOWN
+        n_bytes = after - i - 2
+        if n_bytes == 5 and is_word(buffer, i + 1, end, CLICK_WORD):
+            return after, GOOD, CLICK
+        if n_bytes == 4 and is_word(buffer, i + 1, end, VIEW_WORD):
+            return after, GOOD, VIEW
+        return after, GOOD, UNKNOWN
+    state = NULLED if is_word(buffer, i, end, NULL) else GOOD
+    return skip_value(buffer, i, end, depth), state, UNKNOWN
+
+
+@njit(cache=True, nogil=True)
+def read_object(buffer, i, end, depth, fields, states):
+    """Read the members of the object whose brace is at i; the first of equal keys counts.
+
+    Returns (position after or -1, time, category, high, low, kind, payload start), the last -1
+    where there is no payload object. `states` (uint8[5]) gets the state of each field; HIDDEN in
+    states[PAYLOAD] says that a key has an escape, so that any field may stand behind it.
+    """
+    time = category = np.int64(0)
+    high = low = np.uint64(0)
+    kind, payload = UNKNOWN, -1
+    states[:] = ABSENT
+    i = skip_space(buffer, i + 1, end)
+    if i < end and buffer[i] == CLOSE_OBJECT:
+        return i + 1, time, category, high, low, kind, payload
+    while True:
+        key = i + 1
+        i, key_end, escaped = skip_key(buffer, i, end)
+        if i < 0 or i >= end:
+            break
+        field = find_field(buffer, key, key_end, fields)
+        if escaped:
+            states[PAYLOAD] = HIDDEN
+        if field < 0 or (states[field] != ABSENT and field != PAYLOAD):
+            i = skip_value(buffer, i, end, depth)
+        elif field == TIME:
+            i, states[TIME], time = read_number_field(buffer, i, end, depth)
+        elif field == CATEGORY:
+            i, states[CATEGORY], category = read_number_field(buffer, i, end, depth)
+        elif field == IP:
+            i, states[IP], high, low = read_ip_field(buffer, i, end, depth)
+        elif field == TYPE:
+            i, states[TYPE], kind = read_type_field(buffer, i, end, depth)
+        else:
+            if states[PAYLOAD] == ABSENT:
+                states[PAYLOAD] = GOOD
+                payload = i if buffer[i] == OPEN_OBJECT else -1
+            i = skip_value(buffer, i, end, depth)
+        if i < 0:
+            break
+        i = skip_space(buffer, i, end)
+        if i >= end:
+            break
+        if buffer[i] == CLOSE_OBJECT:
+            return i + 1, time, category, high, low, kind, payload
+        if buffer[i] != COMMA:
+            break
+        i = skip_space(buffer, i + 1, end)
+    return -1, time, category, high, low, kind, payload
+
+
+@njit(cache=True, nogil=True)
+def is_usable(states):
+    """Return True where at least one field could be used, so that the object is the event."""
+    numbers = states[TIME] == GOOD or states[CATEGORY] == GOOD
+    return numbers or states[IP] >= GOOD or states[TYPE] >= GOOD
+
+
+@njit(cache=True, nogil=True)
+def field_status(states, time, kind, reject_unknown):
+    """Return the first reason why the fields are no event, or OK."""
+    if states[TIME] != GOOD:
+        return BAD_TIME if states[TIME] == BAD else MISSING_TIME
+    if time <= 0:
+        return BAD_TIME
+    if time > MAX_TIME_S:
+        return TIME_UNIT
+    if states[CATEGORY] != GOOD:
+        return BAD_CATEGORY if states[CATEGORY] == BAD else MISSING_CATEGORY
+    if states[IP] != GOOD:
+        return BAD_IP if states[IP] == BAD else MISSING_IP
+    if states[TYPE] != GOOD:
+        return MISSING_TYPE
+    return BAD_TYPE if reject_unknown and kind == UNKNOWN else OK
+
+
+@njit(cache=True, nogil=True)
+def read_record(buffer, start, end, fields, states):
+    """Return (status, time, category, high, low, kind) of the record buffer[start:end]."""
+    nothing = (np.int64(0), np.int64(0), np.uint64(0), np.uint64(0), UNKNOWN)
+    if end < start:
+        return (TOMBSTONE, *nothing)
+    if end - start > MAX_RECORD_BYTES:
+        return (TOO_BIG, *nothing)
+    start, end = clean_bounds(buffer, start, end)
+    start = skip_space(buffer, start, end)
+    if start == end:
+        return (BLANK, *nothing)
+    if buffer[start] != OPEN_OBJECT:
+        after = skip_value(buffer, start, end, 0)
+        whole = after >= 0 and skip_space(buffer, after, end) == end
+        return (NOT_OBJECT if whole else NOT_JSON, *nothing)
+    after, time, category, high, low, kind, payload = read_object(
+        buffer, start, end, 1, fields, states
+    )
+    if after < 0 or skip_space(buffer, after, end) != end:
+        return (NOT_JSON, *nothing)
+    hidden = states[PAYLOAD] == HIDDEN
+    if payload >= 0 and not hidden and not is_usable(states):
+        after, time, category, high, low, kind, payload = read_object(
+            buffer, payload, end, 2, fields, states
+        )
+        hidden = states[PAYLOAD] == HIDDEN
+    if hidden or states[IP] == HIDDEN or states[TYPE] == HIDDEN:
+        return (ESCAPED, *nothing)
+    status = field_status(states, time, kind, fields.reject_unknown)
+    return status, time, category, high, low, kind
+
+
+class Decoded(NamedTuple):
+    """One entry a record: int64 seconds, int64, two uint64 words, uint8 kind, uint8 status."""
+
+    time: NDArray[np.int64]
+    category: NDArray[np.int64]
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    kind: NDArray[np.uint8]
+    status: NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True)
+def decode_records(buffer, starts, ends, timestamps_ms, fields, max_future_ms):
+    """Decode the records buffer[starts[i]:ends[i]]; an end before its start is a null value.
+
+    buffer is uint8[:] (read-only), starts, ends and timestamps_ms are int64[n].
+    """
+    n = len(starts)
+    time, category = np.empty(n, np.int64), np.empty(n, np.int64)
+    high, low = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    kinds, status = np.empty(n, np.uint8), np.empty(n, np.uint8)
+    states = np.empty(5, np.uint8)
+    for i in range(n):
+        code, time[i], category[i], high[i], low[i], kinds[i] = read_record(
+            buffer, starts[i], ends[i], fields, states
+        )
+        if code == OK and time[i] * 1000 > timestamps_ms[i] + max_future_ms:
+            code = FUTURE
+        status[i] = code
+    return Decoded(time, category, high, low, kinds, status)

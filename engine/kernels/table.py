@@ -1,0 +1,45 @@
+"""Open-addressing tables over addresses: slots point into dense arrays, which only ever grow.
+
+A key is two words (see `address`). The seed only places it, so no collision merges two addresses
+and nothing that is read out in key order depends on the process. Load is at most one half.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+EMPTY = -1
+FIRST_CAPACITY = 64
+
+
+@njit(cache=True, nogil=True)
+def mix(high, low, seed):
+    """Return a 64-bit hash of the key (multiply and fold, constants of MurmurHash3's finaliser)."""
+    h = (low ^ seed) * np.uint64(0xFF51AFD7ED558CCD)
+    h ^= h >> np.uint64(33)
+    h = (h ^ high) * np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+@njit(cache=True, nogil=True)
+def find(slots, highs, lows, high, low, seed):
+    """Return (index of the key or EMPTY, position in slots where it is or would go)."""
+    mask = np.uint64(len(slots) - 1)
+    at = mix(high, low, seed) & mask
+    while True:
+        index = slots[at]
+        if index == EMPTY or (lows[index] == low and highs[index] == high):
+            return index, at
+        at = (at + np.uint64(1)) & mask
+
+
+@njit(cache=True, nogil=True)
+def refill(slots, highs, lows, n_keys, seed):
+    """Place the first n_keys keys into `slots`, which must be all EMPTY and large enough."""
+    mask = np.uint64(len(slots) - 1)
+    for index in range(n_keys):
+        at = mix(highs[index], lows[index], seed) & mask
+        while slots[at] != EMPTY:
+            at = (at + np.uint64(1)) & mask
+        slots[at] = index

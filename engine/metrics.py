@@ -1,0 +1,133 @@
+"""What a run has done so far, in numbers: written by the pipeline's threads, only read by others.
+
+Each field has one writer. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLOWEST_S = 1e6
+BINS_PER_E = 50
+
+
+class Histogram:
+    """Durations in logarithmic bins 2 % wide, from 0.1 ms up; quantiles without keeping values."""
+
+    FIRST_S = 1e-4
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        n_bins = int(np.log(SLOWEST_S / self.FIRST_S) * BINS_PER_E) + 2
+        self.counts = np.zeros(n_bins, np.int64)
+        self.max_s = 0.0
+
+    def add(self, durations_s: NDArray[np.float64]) -> None:
+        """Count durations; negative ones (clocks differ) count as the shortest."""
+        if len(durations_s) == 0:
+            return
+        self.max_s = max(self.max_s, float(durations_s.max()))
+        bins = np.log(np.clip(durations_s, self.FIRST_S, SLOWEST_S) / self.FIRST_S) * BINS_PER_E
+        self.counts += np.bincount(bins.astype(np.int64), minlength=len(self.counts))
+
+    def quantile_s(self, share: float) -> float | None:
+        """Return the duration that `share` of the values do not exceed, within 2 %."""
+        total = int(self.counts.sum())
+        if total == 0:
+            return None
+        index = int(np.searchsorted(np.cumsum(self.counts), np.ceil(share * total)))
+        upper = self.FIRST_S * float(np.exp((index + 1) / BINS_PER_E))
+        return min(upper, self.max_s) if self.max_s > 0 else 0.0
+
+    def summary(self) -> dict[str, float | None]:
+        """Return the quantiles that a summary shows."""
+        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+        found = {name: self.quantile_s(share) for name, share in shares.items()}
+        return {**found, "max": self.max_s if found["p50"] is not None else None}
+
+
+@dataclass
+class Metrics:
+    """All counters of a run."""
+
+    started_s: float = field(default_factory=time.monotonic)
+    first_fetch_s: float | None = None
+    last_ack_s: float | None = None
+    events: int = 0
+    late: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    late_after_idle: int = 0
+    replayed: int = 0
+    overflow: int = 0
+    unknown_type: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    windows: int = 0
+    windows_partial: int = 0
+    verdicts: int = 0
+    flagged: int = 0
+    keys_written: int = 0
+    expired: int = 0
+    addresses_flagged: int = 0
+    time_to_detect: Histogram = field(default_factory=Histogram)
+    stage_s: Counter[str] = field(default_factory=Counter)
+    watermark_s: int | None = None
+    open_windows: int = 0
+    lag: int | None = None
+    sink_ready: bool = True
+    records: int = 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage."""
+        begun_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_s[name] += time.perf_counter() - begun_s
+
+    def seconds(self) -> float:
+        """Return the time from the first fetch to the last acknowledged reply."""
+        if self.first_fetch_s is None or self.last_ack_s is None:
+            return 0.0
+        return max(self.last_ack_s - self.first_fetch_s, 0.0)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the summary of a run; keys as documented in the README."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = self.seconds()
+        begun_s = self.first_fetch_s or time.monotonic()
+        return {
+            "events": self.events,
+            "late": sum(n for n, _, _ in self.late.values()),
+            "late_by_partition": {
+                str(p): {"events": n, "mean_s": round(total / n, 3), "max_s": most}
+                for p, (n, total, most) in self.late.items()
+            },
+            "late_after_idle": self.late_after_idle,
+            "replayed": self.replayed,
+            "overflow": self.overflow,
+            "unknown_type": self.unknown_type,
+            "rejected": dict(self.rejected),
+            "windows": self.windows,
+            "windows_partial": self.windows_partial,
+            "verdicts": self.verdicts,
+            "flagged": self.flagged,
+            "addresses_flagged": self.addresses_flagged,
+            "keys_written": self.keys_written,
+            "decisions_expired": self.expired,
+            "seconds": round(seconds, 3),
+            "events_per_s": round(self.records / seconds) if seconds > 0 else 0,
+            "startup_s": round(begun_s - self.started_s, 3),
+            "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+            "peak_rss_mb": round(usage.ru_maxrss / 1024, 1),
+            "stage_s": {name: round(spent, 3) for name, spent in self.stage_s.items()},
+            "time_to_detect_s": self.time_to_detect.summary(),
+        }

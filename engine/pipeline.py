@@ -1,0 +1,193 @@
+"""The order of effects, and nothing else: the only place where it is written down.
+
+    1 fetch    the source hands over a micro-batch with its offsets
+    2 decode   bytes to events; what is none is rejected, its neighbours are not touched
+    3 add      events into panes; monotone rules decide at once
+    4 close    the watermark closes windows; every address of them is judged
+    5 write    decisions, then statistics in chunks; every reply is counted
+    6 commit   restart offsets of what is acknowledged, by the thread that owns the source
+
+The steps run one after the other for files and tests, or in three threads (1 and 6, 2 to 4, 5) with
+queues of two batches between them: the same calls in the same order.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from engine.metrics import Metrics
+from engine.sources import Assigned, Batch, Source
+from engine.state import Outcome, State
+from engine.writer import Writer
+
+QUEUE_BATCHES = 2
+WAIT_S = 0.2
+PATIENCE = 5  # waits before a source that cannot hand over is put on hold
+MAX_PENDING = 8
+STOP_S = 5.0
+
+
+class Pipeline:
+    """Runs the steps until the source ends or `stopping` is set."""
+
+    def __init__(
+        self,
+        source: Source,
+        state: State,
+        writer: Writer,
+        *,
+        stopping: threading.Event,
+        interval_s: float,
+        metrics: Metrics,
+    ) -> None:
+        """Nothing runs yet."""
+        self._source, self._state, self._writer = source, state, writer
+        self._stopping, self._interval_s, self._metrics = stopping, interval_s, metrics
+        self._batches: queue.Queue[Assigned | Batch | None] = queue.Queue(QUEUE_BATCHES)
+        self._outcomes: queue.Queue[Outcome | None] = queue.Queue(QUEUE_BATCHES)
+        self._failures: list[BaseException] = []
+        self._committed_s = time.monotonic()
+
+    def run_in_turn(self) -> None:
+        """Run all steps in this thread, to the end of the source."""
+        self._source.open()
+        ended = False
+        while not ended and not self._stopping.is_set():
+            outcome = self._advance(self._fetch())
+            if outcome is None:
+                continue
+            self._writer.take(outcome)
+            while self._writer.write_some():
+                pass
+            self._commit_if_due()
+            ended = outcome.ended
+        self._commit()
+        self._source.close()
+
+    def run_in_threads(self) -> None:
+        """Run steps 1 and 6 in this thread, 2 to 4 and 5 in one thread each."""
+        self._source.open()
+        threads = [
+            threading.Thread(target=self._guarded, args=(step,), name=step.__name__)
+            for step in (self._state_loop, self._write_loop)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._guarded(self._fetch_loop)
+        finally:
+            self._hand_over(None)
+            for thread in threads:
+                thread.join()
+            if not self._failures:
+                self._commit()
+            self._source.close()
+        if self._failures:
+            raise self._failures[0]
+
+    # -- the steps -------------------------------------------------------------------------------
+
+    def _fetch(self) -> Assigned | Batch | None:
+        with self._metrics.stage("fetch"):
+            item = self._source.read()
+        if isinstance(item, Batch) and self._metrics.first_fetch_s is None and len(item.records.offset):
+            self._metrics.first_fetch_s = time.monotonic()
+        return item
+
+    def _advance(self, item: Assigned | Batch | None) -> Outcome | None:
+        match item:
+            case Assigned():
+                self._state.assign(item)
+                return None
+            case Batch():
+                return self._state.step(item)
+        return None
+
+    def _commit_if_due(self) -> None:
+        if time.monotonic() - self._committed_s >= self._interval_s:
+            self._commit()
+
+    def _commit(self) -> None:
+        self._committed_s = time.monotonic()
+        if self._writer.acked is not None:
+            with self._metrics.stage("commit"):
+                self._source.commit(*self._writer.acked)
+
+    # -- the threads -----------------------------------------------------------------------------
+
+    def _guarded(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that joins
+            self._failures.append(error)
+            self._stopping.set()
+
+    def _fetch_loop(self) -> None:
+        ended = False
+        while not ended and not self._stopping.is_set():
+            item = self._fetch()
+            self._commit_if_due()
+            if item is None:
+                continue
+            ended = isinstance(item, Batch) and item.ended
+            self._hand_over(item)
+
+    def _hand_over(self, item: Assigned | Batch | None) -> None:
+        n_waits = 0
+        while not self._failures:
+            try:
+                self._batches.put(item, timeout=WAIT_S)
+            except queue.Full:
+                n_waits += 1
+                if n_waits >= PATIENCE and item is not None:
+                    self._source.hold()
+                    self._commit_if_due()
+                continue
+            return
+
+    def _state_loop(self) -> None:
+        while not self._failures:
+            try:
+                item = self._batches.get(timeout=WAIT_S)
+            except queue.Empty:
+                continue
+            outcome = self._advance(item)
+            if outcome is not None:
+                self._pass_on(outcome)
+            if item is None:
+                self._pass_on(None)
+                return
+
+    def _pass_on(self, outcome: Outcome | None) -> None:
+        while not self._failures:
+            try:
+                self._outcomes.put(outcome, timeout=WAIT_S)
+            except queue.Full:
+                continue
+            return
+
+    def _write_loop(self) -> None:
+        """Take every outcome as soon as it is there; write statistics in between."""
+        open_end, deadline_s = True, float("inf")
+        while (open_end or self._writer.n_pending) and not self._failures:
+            if self._stopping.is_set():
+                deadline_s = min(deadline_s, time.monotonic() + STOP_S)
+            if time.monotonic() > deadline_s:
+                return
+            if open_end and self._writer.n_pending < MAX_PENDING:
+                open_end = self._take_next(wait=self._writer.n_pending == 0)
+            self._writer.write_some()
+
+    def _take_next(self, *, wait: bool) -> bool:
+        """Take the next outcome if there is one; return False at the end."""
+        try:
+            outcome = self._outcomes.get(timeout=WAIT_S) if wait else self._outcomes.get_nowait()
+        except queue.Empty:
+            return True
+        if outcome is None:
+            return False
+        self._writer.take(outcome)
+        return True

@@ -1,0 +1,193 @@
+"""Mass insertion: a block of rendered commands out, every reply counted, only failures sent again.
+
+The connection is the client's own (address, TLS, authentication stay its work) with one method
+more: `exchange`. Retries are ours alone, since the client's would hide how often a command ran; all
+commands that go through here may run twice. Nothing here knows what a verdict is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, TimeoutError
+from redis.retry import Retry
+
+from engine.errors import AuthError, ConfigError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 5.0
+RECEIVE_BYTES = 1 << 20
+REFUSED = (b"NOAUTH", b"WRONGPASS", b"NOPERM")
+PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOWN", b"TRYAGAIN")
+PASSING += (b"NOREPLICAS", b"NOSCRIPT", b"MISCONF")
+
+# what each script does is in `engine.sinks`; a writer only loads them at every connect
+Scripts = tuple[str, ...]
+
+
+class MassInsertion:
+    """Adds to a client connection: send a block of commands, return all of their replies."""
+
+    _sock: Any
+
+    def exchange(self, block: memoryview, n_replies: int) -> bytes:
+        """Send the commands and return their n one-line replies, as bytes."""
+        self._sock.sendall(block)
+        received, n_lines = [], 0
+        while n_lines < n_replies:
+            part = self._sock.recv(RECEIVE_BYTES)
+            if not part:
+                message = "Redis closed the connection"
+                raise ConnectionError(message)
+            received.append(part)
+            n_lines += part.count(b"\n")
+        return b"".join(received)
+
+
+class MassConnection(MassInsertion, Connection):
+    """TCP."""
+
+
+class MassSSLConnection(MassInsertion, SSLConnection):
+    """TLS."""
+
+
+class MassUnixConnection(MassInsertion, UnixDomainSocketConnection):
+    """A unix socket."""
+
+
+def connection_to(url: str, *, username: str | None, password: str | None) -> MassConnection:
+    """Return an unopened connection; the password is held by the client only."""
+    try:
+        options = parse_url(url)
+    except ValueError as error:
+        problem = f"'{url}' is no Redis address: {error}"
+        raise ConfigError("sink.url", problem) from None
+    kinds = {SSLConnection: MassSSLConnection, UnixDomainSocketConnection: MassUnixConnection}
+    kind = kinds.get(options.pop("connection_class", None), MassConnection)
+    options.setdefault("socket_timeout", TIMEOUT_S)
+    options.setdefault("socket_connect_timeout", TIMEOUT_S)
+    options["username"] = username or options.get("username")
+    options["password"] = password or options.get("password")
+    connection: MassConnection = kind(**options, protocol=2, retry=Retry(NoBackoff(), 0))
+    return connection
+
+
+class RedisWriter:
+    """Writes until every command is acknowledged, however often the connection breaks."""
+
+    def __init__(
+        self,
+        connection: MassConnection,
+        *,
+        scripts: Scripts = (),
+        stopping: threading.Event,
+        on_state: Callable[[bool], None],
+    ) -> None:
+        """Nothing is opened yet; `on_state` hears False when Redis is lost and True when back."""
+        self._connection, self._scripts = connection, scripts
+        self._stopping, self._on_state = stopping, on_state
+        self._backoff = ExponentialWithJitterBackoff(base=0.1, cap=10.0)
+        self._open = False
+
+    def connect(self) -> None:
+        """Open the connection and load the scripts; raise what the client raises."""
+        try:
+            self._connection.connect()
+            for script in self._scripts:
+                self._connection.send_command("SCRIPT", "LOAD", script)
+                self._connection.read_response()
+        except (AuthenticationError, AuthorizationError) as error:
+            raise AuthError(refusal(str(error))) from None
+        except redis.ResponseError as error:
+            self._connection.disconnect()
+            if str(error).encode().startswith(REFUSED):
+                raise AuthError(refusal(str(error))) from None
+            raise ConnectionError(str(error)) from None
+        self._open = True
+
+    def write(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> bool:
+        """Write the commands block[ends[i - 1]:ends[i]]; return False where a stop cut it short."""
+        n_failures = 0
+        while len(ends):
+            failed = self._try(block, ends)
+            if failed is None or len(failed):
+                n_failures += 1
+                self._on_state(False)
+                if self._stopping.wait(self._backoff.compute(n_failures)):
+                    return False
+            if failed is not None:
+                block, ends = pick(block, ends, failed)
+        if n_failures:
+            self._on_state(True)
+        return True
+
+    def _try(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the commands to send again, or None where the connection broke."""
+        try:
+            if not self._open:
+                self.connect()
+            replies = self._connection.exchange(memoryview(block), len(ends))
+        except (ConnectionError, TimeoutError, OSError) as error:
+            self._open = False
+            self._connection.disconnect()
+            log.warning("sink.url: Redis does not answer (%s); waiting and trying again", error)
+            return None
+        if replies[:1] != b"-" and b"\n-" not in replies:
+            return np.empty(0, np.int64)
+        return self._failed(replies)
+
+    def _failed(self, replies: bytes) -> NDArray[np.int64]:
+        lines = replies.split(b"\r\n")[:-1]
+        failed = [i for i, line in enumerate(lines) if line.startswith(b"-")]
+        for message in {lines[i][1:] for i in failed}:
+            check_error(message)
+            if message.startswith(b"NOSCRIPT"):
+                self._open = False
+                self._connection.disconnect()
+            log.warning("sink.url: Redis answers %r; sending again", message.decode("ascii", "replace"))
+        return np.array(failed, np.int64)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()
+
+
+def pick(
+    block: NDArray[np.uint8], ends: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the block and ends of some of its commands only."""
+    starts = np.concatenate([[0], ends[:-1]])
+    parts = [block[starts[row] : ends[row]] for row in rows]
+    sizes = [len(part) for part in parts]
+    return np.concatenate([*parts, block[:0]]), np.cumsum(sizes, dtype=np.int64)
+
+
+def refusal(message: str) -> str:
+    """Return the line for a password or a permission that Redis refuses."""
+    return (
+        f"sink.url: Redis refuses us: {message}; check sink.username, sink.password_file or "
+        "REDIS_PASSWORD, and the user's ACL"
+    )
+
+
+def check_error(message: bytes) -> None:
+    """Raise where an error reply will not pass by itself."""
+    text = message.decode("ascii", "replace")
+    if message.startswith(REFUSED):
+        raise AuthError(refusal(text))
+    if b"unknown command" in message and b"HSETEX" in message:
+        problem = "'hash' needs Valkey 9 or Redis 8 (HSETEX); this server is older: use 'keys'"
+        raise ConfigError("sink.layout", problem)
+    if not message.startswith(PASSING):
+        problem = f"sink.url: Redis refuses a write: {text}"
+        raise UnavailableError(problem)

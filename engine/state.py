@@ -1,0 +1,119 @@
+"""Steps 2 to 4 of the pipeline: from a micro-batch to verdicts, with all that is open in between.
+
+Pure but for the metrics that it fills: what the clock says comes with the batch. The step starts
+anew at each assignment and drops batches of an earlier one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import polars as pl
+
+from engine.batch.checkpoint import Checkpoint
+from engine.batch.decode import DecodeOptions, decode
+from engine.batch.verdict import Verdicts
+from engine.batch.window import OpenWindows, WindowSpec
+from engine.errors import ConfigError
+from engine.metrics import Metrics
+from engine.rules import RuleSet
+from engine.sources import Assigned, Batch
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_S = 0.5
+
+Checkpoints = dict[int, tuple[int, Checkpoint]]
+
+
+class Outcome(NamedTuple):
+    """What one batch led to: verdicts to write in this order, and what may be committed then."""
+
+    epoch: int
+    verdicts: list[Verdicts]
+    rejects: pl.DataFrame
+    checkpoints: Checkpoints | None
+    ended: bool
+
+
+class State:
+    """Steps 2 to 4: from a batch to verdicts. Starts anew at each assignment."""
+
+    def __init__(
+        self,
+        options: DecodeOptions,
+        spec: WindowSpec,
+        rules: RuleSet,
+        *,
+        seed: int,
+        metrics: Metrics,
+        accept_state_change: bool = False,
+    ) -> None:
+        """Nothing is assigned yet."""
+        self._options, self._spec, self._rules, self._seed = options, spec, rules, seed
+        self._metrics, self._accept = metrics, accept_state_change
+        self._windows = OpenWindows(spec, rules, n_partitions=0, seed=seed)
+        self._epoch = -1
+        self._checkpoint_s = 0.0
+
+    def assign(self, assigned: Assigned) -> None:
+        """Begin with what the new assignment's commits say."""
+        windows = OpenWindows(
+            self._spec, self._rules, n_partitions=assigned.n_partitions, seed=self._seed
+        )
+        for partition, checkpoint in assigned.checkpoints.items():
+            self._check(checkpoint)
+            windows.restore(partition, checkpoint)
+        self._windows, self._epoch = windows, assigned.epoch
+
+    def _check(self, checkpoint: Checkpoint) -> None:
+        now = (self._spec.mode, self._spec.windows)
+        was = (checkpoint.mode, checkpoint.windows)
+        if was != now and not self._accept:
+            problem = (
+                f"the group has committed for windows {was[1]} ({was[0]}), the config says "
+                f"{now[1]} ({now[0]}); set accept_state_change=true to drop what is open"
+            )
+            raise ConfigError("window.length_s", problem)
+        if checkpoint.rules_sha8 != self._rules.sha8:
+            log.info("rules: changed since the last commit; open windows are judged by the new ones")
+
+    def step(self, batch: Batch) -> Outcome:
+        """Run steps 2 to 4 on a batch."""
+        if batch.epoch != self._epoch:
+            return Outcome(batch.epoch, [], pl.DataFrame(), None, batch.ended)
+        windows, metrics = self._windows, self._metrics
+        with metrics.stage("decode"):
+            decoded = decode(batch.records, self._options)
+        with metrics.stage("add"):
+            verdicts = windows.add(decoded.events)
+            windows.position[: len(batch.position)] = batch.position
+        with metrics.stage("close"):
+            closing = windows.advance(
+                idle=batch.idle, finished=batch.finished, clock_s=batch.clock_s
+            )
+            verdicts.extend(closing)
+        self._count(batch, decoded.events, decoded.rejects, decoded.n_unknown_type)
+        due = batch.ended or batch.clock_s - self._checkpoint_s >= CHECKPOINT_S
+        if due:
+            self._checkpoint_s = batch.clock_s
+        checkpoints = windows.checkpoints() if due else None
+        return Outcome(batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended)
+
+    def _count(
+        self, batch: Batch, events: pl.DataFrame, rejects: pl.DataFrame, n_unknown: int
+    ) -> None:
+        metrics, windows = self._metrics, self._windows
+        metrics.records += len(events) + len(rejects)
+        metrics.events += len(events)
+        metrics.unknown_type += n_unknown
+        metrics.rejected.update(rejects["reason"].to_list())
+        metrics.late = {
+            p: (int(n), int(total), int(most))
+            for p, (n, total, most) in enumerate(windows.lateness.T)
+            if n
+        }
+        metrics.late_after_idle, metrics.replayed = windows.n_late_after_idle, windows.n_replayed
+        metrics.overflow = windows.n_overflow
+        metrics.watermark_s, metrics.open_windows = windows.watermark_s, len(windows.panes)
