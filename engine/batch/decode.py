@@ -52,17 +52,25 @@ class DecodeOptions(NamedTuple):
 
     fields: kernel.Fields
     max_future_ms: int
+    skip_blank: bool = False
 
 
 def decode_options(
-    *, names: tuple[str, str, str, str], reject_unknown: bool, max_future_s: int
+    *,
+    names: tuple[str, str, str, str],
+    reject_unknown: bool,
+    max_future_s: int,
+    skip_blank: bool = False,
 ) -> DecodeOptions:
-    """Return options for the field names of time, category, ip and type."""
+    """Return options for the field names of time, category, ip and type.
+
+    `skip_blank`: blank records are nothing at all (the empty lines of a file), not rejects.
+    """
     encoded = [name.encode() for name in (*names, "payload")]
     joined = np.frombuffer(b"".join(encoded), np.uint8)
     ends = np.cumsum([len(name) for name in encoded]).astype(np.int64)
     fields = kernel.Fields(joined, ends, reject_unknown)
-    return DecodeOptions(fields, max_future_s * 1000)
+    return DecodeOptions(fields, max_future_s * 1000, skip_blank)
 
 
 class DecodedBatch(NamedTuple):
@@ -90,7 +98,10 @@ def decode(records: Records, options: DecodeOptions) -> DecodedBatch:
     if not good.all():
         events = events.filter(pl.Series(good))
     n_unknown = int(np.count_nonzero(decoded.kind[good] == kernel.UNKNOWN))
-    return DecodedBatch(events, _reject_frame(records, decoded.status), n_unknown)
+    bad = ~good
+    if options.skip_blank:
+        bad &= decoded.status != kernel.BLANK
+    return DecodedBatch(events, _reject_frame(records, decoded.status, bad), n_unknown)
 
 
 def _event_frame(records: Records, decoded: kernel.Decoded) -> pl.DataFrame:
@@ -107,8 +118,10 @@ def _event_frame(records: Records, decoded: kernel.Decoded) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=EVENT_SCHEMA)
 
 
-def _reject_frame(records: Records, status: NDArray[np.uint8]) -> pl.DataFrame:
-    rows = np.flatnonzero(status != kernel.OK)
+def _reject_frame(
+    records: Records, status: NDArray[np.uint8], bad: NDArray[np.bool_]
+) -> pl.DataFrame:
+    rows = np.flatnonzero(bad)
     columns = {
         "partition": records.partition[rows],
         "offset": records.offset[rows],

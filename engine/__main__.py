@@ -1,0 +1,208 @@
+"""`botsieve` and `python -m engine`: from the command line to an exit code.
+
+Composes and checks the config before anything is connected, runs the pipeline in the background
+and the view in front, and turns every end into one line and its exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from engine import __version__
+from engine.assembly import Run, decode_options_of, rule_set, window_spec
+from engine.compose import compose, help_text
+from engine.config import AppConf, KafkaConf
+from engine.detections import addresses
+from engine.embedded import Embedded
+from engine.errors import BUG_EXIT_CODE, BotsieveError
+from engine.kafka_source import KafkaSource
+from engine.labels import load_labels
+from engine.metrics import Metrics
+from engine.summary import lines_how_to_look, summary_text, write_summary
+from engine.view import View, make_view
+from engine.warm_up import warm_up
+
+log = logging.getLogger("engine")
+
+LINE = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if {"--help", "-h"} & set(argv):
+        print(help_text())
+        return 0
+    if "--version" in argv:
+        print(f"botsieve {__version__}")
+        return 0
+    try:
+        run_task(compose(argv, environ=os.environ))
+    except BotsieveError as error:
+        print(f"botsieve: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - the border: a bug of ours becomes one line and a file
+        return report_bug()
+    return 0
+
+
+def report_bug() -> int:
+    """Write the traceback to a file, say where, and return the exit code."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="botsieve-bug-", suffix=".txt", delete=False
+    ) as file:
+        traceback.print_exc(file=file)
+    print(f"botsieve: this is our bug; please report it with {file.name}", file=sys.stderr)
+    return BUG_EXIT_CODE
+
+
+def run_task(conf: AppConf) -> None:
+    """Check what only needs the config, then run to the end and report."""
+    rules = rule_set(conf)
+    metrics = Metrics()
+    demo = Embedded(conf.deploy, topic=topic_of(conf)) if conf.deploy.kind == "embedded" else None
+    log.info("loading the kernels (the first time on a machine they are compiled: about 30 s)")
+    warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1)
+    with demo or nullcontext():
+        if demo is not None:
+            demo.applied(conf)
+        run = Run(conf, rules, metrics)
+        view = make_view(conf.view, metrics, run.detections, stream=sys.stderr, title="Botsieve")
+        with view, logging_to(view), signals(run, demo):
+            watch(run, demo, view)
+        report(run, demo)
+
+
+def topic_of(conf: AppConf) -> str:
+    """Return the topic, or nothing for a file."""
+    return conf.source.topic if isinstance(conf.source, KafkaConf) else ""
+
+
+@contextmanager
+def logging_to(view: View) -> Iterator[None]:
+    """Send log lines through the view, so that they do not tear it."""
+    handler = view.log_handler()
+    handler.setFormatter(LINE)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+@contextmanager
+def signals(run: Run, demo: Embedded | None) -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into flags: a handler that raised would lose a batch.
+
+    A demo drains at the first Ctrl-C and stops at the second.
+    """
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if demo is not None and number == signal.SIGINT and demo.end_early():
+            return
+        run.stopping.set()
+
+    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch(run: Run, demo: Embedded | None, view: View) -> None:
+    """Run the pipeline in a thread and show it until it ends; raise what it raised."""
+    failures: list[BaseException] = []
+    done = threading.Event()
+    kafka = isinstance(run.source, KafkaSource)
+    steps = run.pipeline.run_in_threads if kafka else run.pipeline.run_in_turn
+    thread = threading.Thread(target=guarded, args=(steps, failures, done), name="pipeline")
+    thread.start()
+    draining = False
+    try:
+        if demo is not None:
+            demo.start_traffic()
+        while not done.wait(view.period_s):
+            view.refresh()
+            if demo is not None and not draining and isinstance(run.source, KafkaSource):
+                draining = demo.traffic_ended()
+                if draining:
+                    run.source.finish()
+    finally:
+        run.stopping.set()
+        thread.join()
+    view.refresh()
+    if failures:
+        raise failures[0]
+
+
+def guarded(
+    steps: Callable[[], None], failures: list[BaseException], done: threading.Event
+) -> None:
+    """Run the steps; keep what they raise for the thread that waits."""
+    try:
+        steps()
+    except BaseException as error:  # noqa: BLE001 - raised again by `watch`
+        failures.append(error)
+    finally:
+        done.set()
+
+
+def report(run: Run, demo: Embedded | None) -> None:
+    """Print the summary for a person and write it for programs."""
+    conf, summary = run.conf, run.metrics.summary()
+    flagged = addresses(*run.detections.flagged.words())
+    if conf.labels is not None:
+        seen = addresses(*run.detections.seen.words())
+        summary |= load_labels(conf.labels).score(seen=seen, flagged=flagged).summary()
+    if conf.summary.json is not None:
+        write_summary(conf.summary.json, summary)
+    if conf.view == "none":
+        return
+    color, width = sys.stderr.isatty(), os.get_terminal_size().columns if sys.stderr.isatty() else 100
+    print(summary_text(summary, color=color, width=width), file=sys.stderr)
+    if conf.sink.kind == "redis":
+        print(how_to_look(run, demo, flagged), file=sys.stderr)
+    if demo is not None and conf.deploy.linger_s:
+        print(f"Redis stays for {conf.deploy.linger_s} s; Ctrl-C ends it", file=sys.stderr)
+        linger(conf.deploy.linger_s)
+
+
+def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
+    """Return how to look at the keys, in the saved file when Redis goes away with the demo."""
+    saved = Path(tempfile.gettempdir()) / "botsieve-demo-keys.txt" if demo is not None else None
+    if demo is not None and saved is not None:
+        demo.save_keys(saved)
+    values: dict[str, Any] = {
+        "url": run.conf.sink.url,
+        "layout": run.conf.sink.layout,
+        "prefixes": run.conf.sink.prefix,
+        "example": flagged[0] if flagged else None,
+        "saved": str(saved) if saved is not None else None,
+    }
+    return lines_how_to_look(**values)
+
+
+def linger(seconds: int) -> None:
+    """Wait, or until Ctrl-C."""
+    try:
+        threading.Event().wait(seconds)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

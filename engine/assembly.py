@@ -1,0 +1,188 @@
+"""Puts the parts of a run together from the config: the only wiring, by `match` on typed config.
+
+Nothing here connects or computes; that happens when the pipeline runs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from engine.batch.checkpoint import Checkpoint
+from engine.batch.decode import DecodeOptions, decode_options
+from engine.batch.window import WindowSpec
+from engine.config import AppConf, FileConf, KafkaConf, SinkConf
+from engine.dead_letter import DeadLetter, DeadLetterFile, DeadLetterTopic, NoDeadLetter
+from engine.detections import Detections
+from engine.errors import ConfigError
+from engine.kafka_client import client_properties
+from engine.kafka_source import KafkaSource
+from engine.kernels.triage import NEVER
+from engine.metrics import Metrics
+from engine.pipeline import Pipeline
+from engine.redis_sink import SCRIPTS, RedisSink
+from engine.redis_writer import RedisWriter, connection_to
+from engine.rules import RuleSet, load_rules
+from engine.sinks import ConsoleSink, MemorySink, Sink, timing
+from engine.sources import FileSource
+from engine.state import State
+from engine.writer import Writer
+
+
+@dataclass
+class Run:
+    """Everything of one run; `stopping` ends it as SIGTERM does."""
+
+    conf: AppConf
+    rules: RuleSet
+    metrics: Metrics
+    stopping: threading.Event = field(default_factory=threading.Event)
+    seed: int = field(default_factory=lambda: secrets.randbits(63))
+
+    def __post_init__(self) -> None:
+        """Build the parts, upstream first."""
+        conf = self.conf
+        self.source = build_source(self)
+        self.sink = build_sink(self)
+        self.detections = Detections(
+            self.rules,
+            self.metrics,
+            seed=self.seed,
+            event_clock=isinstance(conf.source, KafkaConf),
+            keep_seen=conf.labels is not None,
+        )
+        writer = Writer(
+            self.sink,
+            statistics=conf.sink.statistics,
+            enforce_mask=self.rules.enforce_mask,
+            clock=time.time,
+            dead_letter=build_dead_letter(conf),
+            observe=self.detections,
+            metrics=self.metrics,
+        )
+        writer.may_write = self.source.is_current
+        writer.on_abandoned = self.source.restart
+        self.pipeline = Pipeline(
+            self.source,
+            State(
+                decode_options_of(conf),
+                window_spec(conf),
+                self.rules,
+                seed=self.seed,
+                metrics=self.metrics,
+                accept_state_change=conf.accept_state_change,
+            ),
+            writer,
+            stopping=self.stopping,
+            interval_s=conf.batch.interval_s,
+            metrics=self.metrics,
+        )
+
+
+def rule_set(conf: AppConf) -> RuleSet:
+    """Return the checked rules."""
+    return load_rules(
+        conf.rules.rules,
+        default_ttl_s=conf.sink.ttl_s,
+        max_categories=conf.window.max_categories,
+    )
+
+
+def decode_options_of(conf: AppConf) -> DecodeOptions:
+    """Return what decoding depends on; blank lines of a file are no records."""
+    names = conf.source.fields
+    return decode_options(
+        names=(names.time, names.category, names.ip, names.type),
+        reject_unknown=conf.source.unknown_type == "reject",
+        max_future_s=conf.window.max_future_s,
+        skip_blank=isinstance(conf.source, FileConf),
+    )
+
+
+def window_spec(conf: AppConf) -> WindowSpec:
+    """Return the windows."""
+    window = conf.window
+    return WindowSpec(
+        window.length_s,
+        window.effective_slide_s,
+        window.delay_s,
+        window.idle_s,
+        window.max_keys,
+        window.max_categories,
+    )
+
+
+def build_source(run: Run) -> FileSource | KafkaSource:
+    """Return the source."""
+    conf, spec = run.conf, window_spec(run.conf)
+    match conf.source:
+        case FileConf():
+            return FileSource(conf.source.path, clock_s=time.time())
+        case KafkaConf():
+            return KafkaSource(
+                conf.source,
+                conf.batch,
+                blank=Checkpoint(NEVER, NEVER, 0, spec.mode, spec.windows, run.rules.sha8),
+                delay_s=spec.delay_s,
+                idle_s=spec.idle_s,
+                stopping=run.stopping,
+                alone=conf.deploy.kind == "embedded",
+            )
+    raise AssertionError(conf.source)
+
+
+def build_sink(run: Run) -> Sink:
+    """Return the sink."""
+    conf, rules, seed = run.conf.sink, run.rules, np.uint64(run.seed)
+    clock = run.conf.ttl.clock
+    event_clock = clock == "event" or (clock == "auto" and isinstance(run.conf.source, KafkaConf))
+    times = timing(conf, rules, event_clock=event_clock)
+    match conf.kind:
+        case "memory":
+            return MemorySink(conf, rules, times, seed=seed)
+        case "console":
+            return ConsoleSink(conf, rules, times, seed=seed, out=sys.stdout)
+    connection = connection_to(conf.url, username=conf.username, password=redis_password(conf))
+
+    def note_state(ready: bool) -> None:  # noqa: FBT001 - called by the writer
+        run.metrics.sink_ready = ready
+
+    writer = RedisWriter(
+        connection, scripts=SCRIPTS[conf.layout], stopping=run.stopping, on_state=note_state
+    )
+    return RedisSink(conf, rules, times, writer=writer, seed=seed)
+
+
+def redis_password(conf: SinkConf) -> str | None:
+    """Return the password from its file, else from REDIS_PASSWORD, else None."""
+    if conf.password_file is None:
+        return os.environ.get("REDIS_PASSWORD")
+    try:
+        return Path(conf.password_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        problem = f"'{conf.password_file}' cannot be read: {error.strerror}"
+        raise ConfigError("sink.password_file", problem) from None
+
+
+def build_dead_letter(conf: AppConf) -> DeadLetter:
+    """Return where refused records go."""
+    letters = conf.dead_letter
+    name = conf.source.topic if isinstance(conf.source, KafkaConf) else ""
+    if letters.topic and letters.path:
+        raise ConfigError("dead_letter", "topic and path are both set; choose one")
+    if letters.path:
+        return DeadLetterFile(letters.path, topic=name)
+    if letters.topic:
+        if not isinstance(conf.source, KafkaConf):
+            raise ConfigError("dead_letter.topic", "needs source=kafka; use dead_letter.path")
+        return DeadLetterTopic(
+            letters.topic, source_topic=name, properties=client_properties(conf.source)
+        )
+    return NoDeadLetter()

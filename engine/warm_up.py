@@ -1,0 +1,42 @@
+"""Compiles, or loads from the cache, every kernel of the hot path before anything is connected.
+
+A compile in the middle of a run would stall the consumer. The kernels meet the very array types
+that a run gives them, read-only ones included, so none is compiled a second time later.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.batch.decode import DecodeOptions, Records, decode
+from engine.batch.window import OpenWindows, WindowSpec
+from engine.config import SinkConf
+from engine.rules import RuleSet
+from engine.sinks import MemorySink, Timing
+
+SAMPLE = b'{"unix_time":1000,"category_id":%d,"ip":"%s","type":"click"}'
+
+
+def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: int) -> None:
+    """Run a few records of far-apart windows through every kernel."""
+    values = [SAMPLE % (n, ip) for n, ip in enumerate([b"192.0.2.1", b"2001:db8::1", b"?"])]
+    sizes = np.array([len(value) for value in values], np.int64)
+    ends = np.cumsum(sizes)
+    n = len(values)
+    records = Records(
+        np.frombuffer(b"".join(values), np.uint8),
+        ends - sizes,
+        ends,
+        np.zeros(n, np.int32),
+        np.arange(n, dtype=np.int64),
+        np.full(n, 1_000_000, np.int64),
+    )
+    windows = OpenWindows(spec, rules, n_partitions=1, seed=seed)
+    times = Timing(True, np.array(rules.ttl_s, np.int64), 1)
+    sink = MemorySink(SinkConf(), rules, times, seed=np.uint64(seed))
+    events = decode(records, options).events
+    later = windows.add(events.with_columns(time=events["time"] + spec.slide_s))
+    for verdicts in [*windows.add(events), *later, *windows.close_all()]:
+        sink.write_decisions(verdicts, now_s=0.0)
+        sink.write_statistics(verdicts, now_s=0.0)
+    sink.statistics()
