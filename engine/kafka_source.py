@@ -68,6 +68,7 @@ class KafkaSource:
         self._held_whole = self._held = self._restart_wanted = False
         self._stop_at_end, self._targets_wanted = conf.stop_at_end, False
         self.epoch = 0
+        self.lag: int | None = None
         self.last_poll_s = time.monotonic()
         self._committed: dict[int, tuple[int, str]] = {}
         self._in_flight = False
@@ -82,7 +83,7 @@ class KafkaSource:
         self._position = np.full(n, -1, np.int64)
         self._end_seen = np.full(n, -1, np.int64)
         self._target = np.zeros(n, np.int64)
-        self._last_record_s = np.full(n, time.time())
+        self._last_record_s = np.full(n, time.monotonic())
         self._finished = np.zeros(n, np.bool_)
 
     # -- opening ---------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ class KafkaSource:
         if errors:
             messages = [m for m in messages if m.error() is None]
         records = records_of(messages) if messages else no_records()
-        now_s = time.time()
+        now_s = time.monotonic()
         self._position[records.partition] = records.offset + 1
         self._last_record_s[records.partition] = now_s
         for message in errors:
@@ -230,15 +231,28 @@ class KafkaSource:
         at_end = (self._end_seen >= self._position) & (self._position >= 0)
         self._finish_partitions(at_end)
         ended = bool(self._finished[self._assigned].all())
-        if not messages and not ended and time.monotonic() - self._tick_s < TICK_S:
+        if not messages and not ended and now_s - self._tick_s < TICK_S:
             return None
-        self._tick_s = time.monotonic()
+        if now_s - self._tick_s >= TICK_S:
+            self._tick_s = now_s
+            self.lag = self._records_behind()
         unassigned = np.ones(len(self._position), np.bool_)
         unassigned[self._assigned] = False
         idle = at_end & (now_s - self._last_record_s > self._idle_s)
         finished = self._finished | unassigned
         position = self._position.copy()
-        return Batch(self.epoch, records, position, idle, finished, now_s, ended)
+        return Batch(self.epoch, records, position, idle, finished, time.time(), ended)
+
+    def _records_behind(self) -> int | None:
+        """Return how many offsets are ahead of us, None while that is unknown."""
+        behind = 0
+        for p in self._assigned:
+            tp = TopicPartition(self._conf.topic, p)
+            _, high = self._consumer.get_watermark_offsets(tp, cached=True)
+            if high < 0 or self._position[p] < 0:
+                return None
+            behind += max(high - int(self._position[p]), 0)
+        return behind
 
     def _on_message_error(self, message: Message) -> None:
         error = message.error()
@@ -298,7 +312,7 @@ class KafkaSource:
     def _resume(self) -> None:
         going_on = [p for p in self._assigned if not self._finished[p]]
         self._consumer.resume(self._partitions(going_on))
-        self._last_record_s[:] = time.time()  # silent because we were paused, not idle
+        self._last_record_s[:] = time.monotonic()  # silent because we were paused, not idle
         self._held = False
 
     def is_current(self, epoch: int) -> bool:
@@ -306,9 +320,9 @@ class KafkaSource:
         silent_s = time.monotonic() - self.last_poll_s
         return epoch == self.epoch and silent_s < self._session_s / 2
 
-    def restart(self) -> None:
-        """Read again from the commits: a write was abandoned."""
-        self._restart_wanted = True
+    def restart(self, epoch: int) -> None:
+        """Read again from the commits: a write of this epoch was abandoned."""
+        self._restart_wanted = epoch == self.epoch
 
     def commit(self, epoch: int, checkpoints: dict[int, tuple[int, Checkpoint]]) -> None:
         """Commit restart offsets that changed, unless a commit is in flight or is of the past."""

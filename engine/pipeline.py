@@ -93,6 +93,7 @@ class Pipeline:
     def _fetch(self) -> Assigned | Batch | None:
         with self._metrics.stage("fetch"):
             item = self._source.read()
+        self._metrics.lag = self._source.lag
         if isinstance(item, Batch) and self._metrics.first_fetch_s is None and len(item.records.offset):
             self._metrics.first_fetch_s = time.monotonic()
         return item

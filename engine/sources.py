@@ -51,7 +51,9 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """The contract of a source. One thread owns it."""
+    """The contract of a source. One thread owns it; `lag` is records ahead, None if unknown."""
+
+    lag: int | None
 
     def open(self) -> None:
         """Connect, or raise what a user can act on."""
@@ -65,8 +67,8 @@ class Source(Protocol):
     def is_current(self, epoch: int) -> bool:
         """Return True while what was read in this epoch may be written."""
 
-    def restart(self) -> None:
-        """Read again what is not committed."""
+    def restart(self, epoch: int) -> None:
+        """Read again what this epoch has not committed."""
 
     def commit(self, epoch: int, checkpoints: dict[int, tuple[int, Checkpoint]]) -> None:
         """Note that everything before these restart offsets is written."""
@@ -103,6 +105,7 @@ class FileSource:
         self._path, self._clock_s, self._block_bytes = path, clock_s, block_bytes
         self._blocks: Iterator[bytes] = iter(())
         self._n_lines = 0
+        self.lag: int | None = None
         self._assigned = False
 
     def open(self) -> None:
@@ -143,7 +146,7 @@ class FileSource:
         """A file is ours alone."""
         return True
 
-    def restart(self) -> None:
+    def restart(self, epoch: int) -> None:
         """A write to memory or the console is never abandoned, one to Redis only at a stop."""
 
     def commit(self, epoch: int, checkpoints: dict[int, tuple[int, Checkpoint]]) -> None:

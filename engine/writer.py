@@ -50,7 +50,7 @@ class Writer:
         self._broken_epoch = -1
         self.acked: tuple[int, Checkpoints] | None = None
         self.may_write: Callable[[int], bool] = lambda epoch: True
-        self.on_abandoned: Callable[[], None] = lambda: None
+        self.on_abandoned: Callable[[int], None] = lambda epoch: None
 
     @property
     def n_pending(self) -> int:
@@ -102,7 +102,7 @@ class Writer:
             complete = self.may_write(epoch) and self._note(write(verdicts))
         if not complete:
             self._broken_epoch = epoch
-            self.on_abandoned()
+            self.on_abandoned(epoch)
 
     def _write_decisions(self, verdicts: Verdicts) -> Written:
         written = self._sink.write_decisions(verdicts, now_s=self._clock())
