@@ -224,7 +224,8 @@ class OpenWindows:
         numbers = range(start_s // pane_s, end_s // pane_s)
         held = [self.panes[n].arrays for n in numbers if n in self.panes]
         counted = held[0] if len(held) == 1 else self._merged(held)
-        partial = start_s < int(self.complete_from_s.max())
+        complete_from_s = int(self.complete_from_s.max())
+        partial = complete_from_s > 0 and start_s < complete_from_s
         return final_verdicts(counted, window=(start_s, end_s), rules=self.rules, partial=partial)
 
     def _merged(self, held: list[PaneArrays]) -> PaneArrays:
