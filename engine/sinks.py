@@ -133,14 +133,21 @@ class KeyValue(NamedTuple):
 PLAIN = form.template(form.ADDRESS, b"\t", form.VALUE, b"\n")
 
 
+class Write(NamedTuple):
+    """Verdicts as they were written at now_s: as decisions (flagged rows) or as statistics."""
+
+    verdicts: Verdicts
+    now_s: float
+    decides: bool
+
+
 class MemorySink:
     """Keeps the verdicts, and shows on demand the keys that Redis would hold."""
 
     def __init__(self, conf: SinkConf, rules: RuleSet, times: Timing, *, seed: np.uint64) -> None:
         """Begin empty."""
         self._conf, self._rules, self._timing = conf, rules, times
-        self._seed = seed
-        self.written: list[tuple[Verdicts, float]] = []
+        self.written: list[Write] = []
         self._counters = {
             mask: Decisions(mask, times, seed=seed)
             for mask in {rules.enforce_mask, rules.shadow_mask}
@@ -150,13 +157,13 @@ class MemorySink:
         """Note the flagged rows."""
         decided = [held.decide(verdicts, now_s=now_s) for held in self._counters.values()]
         n_keys = sum(int(np.count_nonzero(one.action != SKIP)) for one in decided)
-        if not verdicts.final:
-            self.written.append((verdicts, now_s))
+        flagged = verdicts.flagged(self._rules.enforce_mask | self._rules.shadow_mask)
+        self.written.append(Write(flagged, now_s, decides=True))
         return Written(n_keys, sum(one.n_expired for one in decided))
 
     def write_statistics(self, verdicts: Verdicts, *, now_s: float) -> Written:
         """Note the rows of a closed window."""
-        self.written.append((verdicts, now_s))
+        self.written.append(Write(verdicts, now_s, decides=False))
         return Written(len(verdicts.frame), 0)
 
     def forget(self) -> None:
@@ -169,10 +176,10 @@ class MemorySink:
         """Return {address: final decision} over all that was written, the last to expire."""
         mask = self._rules.shadow_mask if shadow else self._rules.enforce_mask
         held: dict[str, KeyValue] = {}
-        for verdicts, now_s in self.written:
+        for verdicts, now_s in self._written(decides=True):
             rows = verdicts.flagged(mask)
             expiry_s = self._timing.expiry(rows, rows.frame["mask"], now_s)
-            for (ip, value), end_s in zip(self._lines(rows), expiry_s.tolist(), strict=True):
+            for (ip, value), end_s in zip(self.values(rows), expiry_s.tolist(), strict=True):
                 if ip not in held or end_s >= held[ip].expiry_s:
                     held[ip] = KeyValue(value, end_s)
         return held
@@ -180,15 +187,18 @@ class MemorySink:
     def statistics(self) -> dict[str, KeyValue]:
         """Return {address: statistics of its newest closed window}."""
         held: dict[str, KeyValue] = {}
-        for verdicts, now_s in self.written:
-            if verdicts.final and not verdicts.partial:
-                start_s = verdicts.end_s if self._timing.event_clock else math.floor(now_s)
-                end_s = start_s + self._timing.statistics_ttl_s
-                enforced = verdicts.with_only(self._rules.enforce_mask)
-                held |= {ip: KeyValue(value, end_s) for ip, value in self._lines(enforced)}
+        for verdicts, now_s in self._written(decides=False):
+            start_s = verdicts.end_s if self._timing.event_clock else math.floor(now_s)
+            end_s = start_s + self._timing.statistics_ttl_s
+            enforced = verdicts.with_only(self._rules.enforce_mask)
+            held |= {ip: KeyValue(value, end_s) for ip, value in self.values(enforced)}
         return held
 
-    def _lines(self, verdicts: Verdicts) -> list[tuple[str, bytes]]:
+    def _written(self, *, decides: bool) -> list[tuple[Verdicts, float]]:
+        return [(one.verdicts, one.now_s) for one in self.written if one.decides == decides]
+
+    def values(self, verdicts: Verdicts) -> list[tuple[str, bytes]]:
+        """Return (address, value) of each row."""
         rows = rows_of(verdicts.frame, np.zeros(len(verdicts.frame), np.int64))
         values = value_form(verdicts, self._rules)
         text, _ = form.render(rows, values, PLAIN, form.row_bytes(PLAIN, values))
