@@ -40,7 +40,7 @@ check: setup ## Format, lint, types and layers
 test: services setup check ## All checks and all tests, with a real Kafka and a real Valkey
 	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q -m kernels
 	$(PY) -m coverage report --fail-under=$(KERNEL_COVERAGE)
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 bench: setup services ## Measure on this machine: make bench ARGS="..."
 	$(PY) -m benchmarks $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -46,6 +47,13 @@ def test_kafka_keeps_tombstones_missing_keys_and_very_old_records(
     assert rows_of(kafka, name) == rows
 
 
+def test_kafka_tests_share_one_worker_and_so_one_broker(
+    kafka: KafkaBroker, request: pytest.FixtureRequest
+) -> None:
+    is_parallel = "PYTEST_XDIST_WORKER" in os.environ
+    assert request.node.nodeid.endswith("@kafka") == is_parallel
+
+
 def test_kafka_never_makes_a_topic_by_itself(kafka: KafkaBroker, topic: Callable[[], str]) -> None:
     name = topic()
     assert kafka.partitions(name) == []
@@ -86,14 +94,13 @@ def test_kafka_killed_and_restarted_keeps_what_it_acknowledged(
     assert rows_of(broker, name) == sorted([*before, *after], key=lambda row: row[0])
 
 
-def test_kafka_stopped_answers_nothing_until_it_goes_on(
-    new_kafka: Callable[..., KafkaBroker],
-) -> None:
-    broker = new_kafka()
-    broker.stop()
-    assert not broker.is_ready()
-    broker.cont()
-    wait_until(broker.is_ready, deadline_s=30, what="the broker after SIGCONT")
+def test_kafka_stopped_answers_nothing_until_it_goes_on(kafka: KafkaBroker) -> None:
+    kafka.stop()
+    try:
+        assert not kafka.is_ready()
+    finally:
+        kafka.cont()
+    wait_until(kafka.is_ready, deadline_s=30, what="the broker after SIGCONT")
 
 
 def test_kafka_with_users_refuses_a_wrong_password_and_a_missing_right(

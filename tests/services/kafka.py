@@ -183,7 +183,8 @@ class KafkaBroker(ServiceProcess):
 
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        storage_tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id)
+        # With "=": an id may begin with a dash.
+        storage_tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}")
         with self.log_path.open("ab") as log:
             done = subprocess.run(
                 self._java(*storage_tool, "-c", str(self._config_path)),
