@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "explain_difference",
     "judge",
+    "judge_again",
     "parse_event",
     "read_file_rows",
     "value_of",
@@ -93,12 +95,25 @@ def judge(rows: Iterable[Row], config: ModelConfig) -> Judgement:
         for start_s in window_starts(event.time_s, config):
             events_by_window[start_s, start_s + config.length_s, event.ip].append(event)
     for window in sorted(events_by_window):
-        verdict = verdict_of(events_by_window[window], config)
-        judgement.verdicts[window] = verdict
-        keep_statistics(judgement, window, verdict)
-        keep_decision(judgement, window, verdict, shadow=False)
-        keep_decision(judgement, window, verdict, shadow=True)
+        note_verdict(judgement, window, verdict_of(events_by_window[window], config))
     return judgement
+
+
+def judge_again(judgement: Judgement, rules: tuple[ModelRule, ...]) -> Judgement:
+    """Return the answer for the same log under other rules: only they are applied anew."""
+    config = replace(judgement.config, rules=rules)
+    new = Judgement(config, judgement.accepted, judgement.rejected, judgement.late)
+    for window, verdict in judgement.verdicts.items():
+        note_verdict(new, window, with_reasons(verdict, rules))
+    return new
+
+
+def note_verdict(judgement: Judgement, window: Window, verdict: Verdict) -> None:
+    """Put a verdict into the answer; called by ascending window."""
+    judgement.verdicts[window] = verdict
+    keep_statistics(judgement, window, verdict)
+    keep_decision(judgement, window, verdict, shadow=False)
+    keep_decision(judgement, window, verdict, shadow=True)
 
 
 def accepted_events(rows: Iterable[Row], judgement: Judgement) -> Iterator[Event]:
@@ -143,14 +158,21 @@ def verdict_of(events: list[Event], config: ModelConfig) -> Verdict:
         categories=min(n_categories, config.max_categories),
         saturated=n_categories > config.max_categories,
     )
+    return with_reasons(counted, config.rules)
+
+
+def with_reasons(verdict: Verdict, rules: tuple[ModelRule, ...]) -> Verdict:
+    """Return the counts with the rules that fire on them."""
+    counted = verdict._replace(reasons=(), shadow_reasons=())
     return counted._replace(
-        reasons=fired(config.rules, counted, mode="enforce"),
-        shadow_reasons=fired(config.rules, counted, mode="shadow"),
+        reasons=fired(rules, counted, mode="enforce"),
+        shadow_reasons=fired(rules, counted, mode="shadow"),
     )
 
 
-def fired(rules: Iterable[ModelRule], verdict: Verdict, *, mode: str) -> tuple[str, ...]:
-    """Return the names of the rules of this mode that hold, in rule order."""
+@lru_cache(maxsize=100_000)
+def fired(rules: tuple[ModelRule, ...], verdict: Verdict, *, mode: str) -> tuple[str, ...]:
+    """Return the names of the rules of this mode that hold, in rule order; counts repeat a lot."""
     rules_of_mode = [rule for rule in rules if rule.mode == mode]
     return tuple(rule.name for rule in rules_of_mode if evaluate(rule.when, verdict.counts))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ModelConfig:
         """The distance between two window starts."""
         return self.length_s if self.slide_s is None else self.slide_s
 
-    @property
+    @cached_property
     def pane_s(self) -> int:
         """The piece of time in which lateness is decided."""
         return math.gcd(self.length_s, self.step_s)

@@ -8,6 +8,7 @@ Invariant: one record is one event or one reason, whatever the bytes are.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tests.naive_config import ModelConfig
@@ -125,7 +126,13 @@ def future_reject(time_s: int, timestamp_ms: int, config: ModelConfig) -> str:
 
 def canonical_ip(raw: object) -> str:
     """Return the one text of an address, a mapped IPv4 as IPv4; nothing when it is no address."""
-    if not isinstance(raw, str) or not raw.isascii() or len(raw) > LONGEST_ADDRESS or "%" in raw:
+    return canonical_text(raw) if isinstance(raw, str) else ""
+
+
+@lru_cache(maxsize=100_000)
+def canonical_text(raw: str) -> str:
+    """Return the one text of an address that is written like this; addresses come many times."""
+    if not raw.isascii() or len(raw) > LONGEST_ADDRESS or "%" in raw:
         return ""
     try:
         address = ipaddress.ip_address(raw)

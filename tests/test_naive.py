@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -139,6 +140,18 @@ def next_edge_s(time_s, config):
     """Return the first second after this one at which some window starts or ends."""
     edges = (0, config.length_s % config.step_s)
     return next(s for s in itertools.count(time_s + 1) if s % config.step_s in edges)
+
+
+@given(LOGS, CONFIGS)
+def test_judging_again_equals_judging_by_the_other_rules_at_once(log, config):
+    rules = (
+        ModelRule("many", "events > 2", ttl_s=60),
+        ModelRule("seen", "views > 0", mode="shadow"),
+    )
+    first = naive.judge(rows_of(log), config)
+    assert naive.judge_again(first, rules) == naive.judge(
+        rows_of(log), replace(config, rules=rules)
+    )
 
 
 def test_offsets_out_of_order_are_no_log():

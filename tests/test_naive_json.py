@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.naive import Event, ModelConfig, parse_event
-from tests.naive_json import read_json
+from tests.naive_json import depth_of, is_harmless, read_json
 
 CONFIG = ModelConfig()
 NOW_MS = 2_000_000_000_000
@@ -218,3 +218,30 @@ def test_reading_any_bytes_never_fails_otherwise_than_refusing(value):
 def test_whatever_is_written_as_json_is_read(document, indent, ensure_ascii):
     text = json.dumps(document, indent=indent, ensure_ascii=ensure_ascii)
     assert read_json(text.encode()) == document
+
+
+PIECES = ["{", "}", "[", "]", ",", ":", '"', "a", "0", "1", "-", "+", ".", "e", " ", "true", "null"]
+
+
+@given(st.lists(st.sampled_from([*PIECES, "Infinity", "NaN", "\\u0061", "\t"]), max_size=12))
+def test_a_text_that_skips_the_lexer_is_read_as_the_lexer_would(pieces):
+    text = "".join(pieces)
+    if is_harmless(text) and not is_made_of_tokens(text):
+        with pytest.raises(ValueError, match=r"."):
+            read_json(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "-Infinity", '"\\u0061"', '"\t"', "\ufeff1", "１", "[" * 65]
+)
+def test_a_suspicious_text_never_skips_the_lexer(text):
+    assert not is_harmless(text)
+
+
+def is_made_of_tokens(text):
+    """Whether the lexer finds its way through the text."""
+    try:
+        depth_of(text)
+    except ValueError:
+        return False
+    return True
