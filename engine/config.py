@@ -6,132 +6,131 @@ refused before anything is connected. Nothing here reads files, the environment 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
+from math import gcd
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 from engine.errors import ConfigError
+from engine.kafka_properties import check_properties
+from engine.schema import (
+    Group,
+    NotEmpty,
+    OneOf,
+    Range,
+    check_different,
+    check_fields,
+    check_range,
+    refusal,
+)
 
 MAX_WINDOW_S = 86_400
 MAX_OPEN_PANES = 10_000
-
-
-def check_range(key: str, value: float, *, low: float, high: float) -> None:
-    """Refuse `value` unless low <= value <= high (NaN never is)."""
-    if not low <= value <= high or math.isnan(value):
-        problem = f"{value} is refused; allowed: {low:.15g} to {high:.15g}"
-        raise ConfigError(key, problem)
-
-
-def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse `value` unless it is one of `choices`."""
-    if value not in choices:
-        problem = f"'{value}' is refused; allowed: {', '.join(choices)}"
-        raise ConfigError(key, problem)
+MAX_TIME_S = 100_000_000_000
+WINDOW_S = Range(1, MAX_WINDOW_S)
+LONG_S = Range(0, 1_000_000_000)
+TTL_S = Range(1, 1_000_000_000)
+COUNT = Range(0, 1e15)
 
 
 @dataclass
-class FieldsConf:
+class FieldsConf(Group):
     """The names that the four fields of an event have in the input."""
 
-    time: str = "unix_time"
-    category: str = "category_id"
-    ip: str = "ip"
-    type: str = "type"
+    key: ClassVar[str] = "source.fields"
+    time: Annotated[str, "name of the event time, in unix seconds"] = "unix_time"
+    category: Annotated[str, "name of the category id"] = "category_id"
+    ip: Annotated[str, "name of the address"] = "ip"
+    type: Annotated[str, "name of the event type"] = "type"
 
     def __post_init__(self) -> None:
         """Refuse empty and repeated names."""
-        names = (self.time, self.category, self.ip, self.type)
-        if "" in names or len(set(names)) < len(names):
-            problem = f"{', '.join(names)}: four different, non-empty names are needed"
-            raise ConfigError("source.fields", problem)
+        super().__post_init__()
+        check_different(self.key, (self.time, self.category, self.ip, self.type))
 
 
 @dataclass
-class SourceConf:
+class SourceConf(Group):
     """What both sources have."""
 
+    key: ClassVar[str] = "source"
     fields: FieldsConf = field(default_factory=FieldsConf)
-    unknown_type: str = "view"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown policy."""
-        check_choice("source.unknown_type", self.unknown_type, ("view", "reject"))
+    unknown_type: Annotated[str, OneOf("view", "reject"), "what another type counts as"] = "view"
 
 
 @dataclass
 class FileConf(SourceConf):
     """A file, a directory, a glob, or `-` for stdin."""
 
-    path: str = "-"
+    path: Annotated[str, NotEmpty(), "a file, a directory, a glob, or - for stdin"] = "-"
 
 
 @dataclass
 class KafkaConf(SourceConf):
     """A topic, read as a consumer group."""
 
-    bootstrap_servers: str = "localhost:9092"
-    topic: str = "bot-logs"
-    group_id: str = "bot-logs-group-1"
-    instance_id: str = ""
-    start: str = "latest"
-    ignore_commits: bool = False
-    stop_at_end: bool = False
-    on_data_loss: str = "fail"
-    startup_timeout_s: float = 300.0
-    kafka: dict[str, Any] = field(default_factory=dict)
+    bootstrap_servers: Annotated[str, NotEmpty(), "brokers: host:port,..."] = "localhost:9092"
+    topic: Annotated[str, NotEmpty(), "the topic with the events"] = "bot-logs"
+    group_id: Annotated[str, NotEmpty(), "the consumer group"] = "bot-logs-group-1"
+    instance_id: Annotated[str, "static member name; empty: the host name"] = ""
+    start: Annotated[str, "without a commit: latest, earliest or a unix time"] = "latest"
+    ignore_commits: Annotated[bool, "begin at source.start even if there are commits"] = False
+    stop_at_end: Annotated[bool, "stop when each partition has been read to its end"] = False
+    on_data_loss: Annotated[
+        str, OneOf("fail", "earliest", "latest"), "when uncounted records are gone"
+    ] = "fail"
+    startup_timeout_s: Annotated[float, LONG_S, "how long to wait for broker and topic"] = 300.0
+    kafka: Annotated[dict[str, Any], "librdkafka properties, such as security.protocol"] = field(
+        default_factory=dict, repr=False
+    )
 
     def __post_init__(self) -> None:
-        """Refuse empty names and unknown start positions."""
+        """Refuse unknown start positions and properties that are the engine's own."""
         super().__post_init__()
-        for name in ("bootstrap_servers", "topic", "group_id"):
-            if not getattr(self, name):
-                raise ConfigError(f"source.{name}", "is empty; give it a name")
-        if self.start not in ("latest", "earliest") and not self.start.isdigit():
-            problem = f"'{self.start}' is refused; allowed: latest, earliest, or a time in unix seconds"
-            raise ConfigError("source.start", problem)
-        choices = ("fail", "earliest", "latest")
-        check_choice("source.on_data_loss", self.on_data_loss, choices)
-        check_range("source.startup_timeout_s", self.startup_timeout_s, low=0, high=1e9)
+        key = "source.start"
+        is_time = self.start.isascii() and self.start.isdecimal()
+        if self.start not in ("latest", "earliest") and not is_time:
+            allowed = "latest, earliest, or a time in unix seconds"
+            raise refusal(key, self.start, allowed=allowed)
+        if is_time and len(self.start) > len(str(MAX_TIME_S)):
+            raise refusal(key, self.start, allowed="a time in seconds, not in ms")
+        check_properties(self.kafka)
 
 
 @dataclass
-class BatchConf:
+class BatchConf(Group):
     """How much is handled at once."""
 
-    interval_s: float = 10.0
-    linger_ms: int = 20
-    max_events: int = 100_000
-
-    def __post_init__(self) -> None:
-        """Refuse what would stall or starve the loop."""
-        check_range("batch.interval_s", self.interval_s, low=0.1, high=3600)
-        check_range("batch.linger_ms", self.linger_ms, low=1, high=10_000)
-        check_range("batch.max_events", self.max_events, low=1, high=1_000_000)
+    key: ClassVar[str] = "batch"
+    interval_s: Annotated[float, Range(0.1, 3600), "longest time between two commits"] = 10.0
+    linger_ms: Annotated[int, Range(1, 10_000), "longest wait for a fuller micro-batch"] = 20
+    max_events: Annotated[int, Range(1, 1_000_000), "events in a micro-batch"] = 100_000
 
 
 @dataclass
-class WindowConf:
+class WindowConf(Group):
     """Event-time windows. `slide_s` None makes them tumbling."""
 
-    length_s: int = 10
-    slide_s: int | None = None
-    delay_s: int = 10
-    idle_s: float = 10.0
-    max_future_s: int = 900
-    max_keys: int = 10_000_000
-    max_categories: int = 64
+    key: ClassVar[str] = "window"
+    length_s: Annotated[int, WINDOW_S, "seconds that a window covers"] = 10
+    slide_s: Annotated[int | None, WINDOW_S, "seconds from start to start; null: length"] = None
+    delay_s: Annotated[int, LONG_S, "how much later than the newest an event may come"] = 10
+    idle_s: Annotated[float, Range(0.1, 1e9), "silence after which a partition idles"] = 10.0
+    max_future_s: Annotated[int, LONG_S, "how far an event may be ahead of its record"] = 900
+    max_keys: Annotated[int, Range(1, 10**9), "addresses in all open windows"] = 10_000_000
+    max_categories: Annotated[int, Range(1, 65_535), "categories counted per address"] = 64
 
     def __post_init__(self) -> None:
-        """Refuse windows that cannot be built or cannot be held."""
-        check_range("window.length_s", self.length_s, low=1, high=MAX_WINDOW_S)
+        """Refuse windows that cannot be built."""
+        super().__post_init__()
         if self.slide_s is not None:
             check_range("window.slide_s", self.slide_s, low=1, high=self.length_s)
-        check_range("window.delay_s", self.delay_s, low=0, high=1_000_000_000)
-        check_range("window.idle_s", self.idle_s, low=0.1, high=1_000_000_000)
-        check_range("window.max_future_s", self.max_future_s, low=0, high=1_000_000_000)
-        check_range("window.max_keys", self.max_keys, low=1, high=1_000_000_000)
-        check_range("window.max_categories", self.max_categories, low=1, high=65_535)
+        n_panes = self.length_s // gcd(self.length_s, self.effective_slide_s)
+        if n_panes > MAX_OPEN_PANES:
+            problem = (
+                f"{self.slide_s} cuts a window into {n_panes} panes; allowed: {MAX_OPEN_PANES}"
+            )
+            raise ConfigError(key="window.slide_s", problem=problem)
 
     @property
     def effective_slide_s(self) -> int:
@@ -140,17 +139,13 @@ class WindowConf:
 
 
 @dataclass
-class LimitsConf:
+class LimitsConf(Group):
     """Numbers that the expressions of the presets use."""
 
-    events: float = 10
-    click_view_ratio: float = 3
-    categories: float = 10
-
-    def __post_init__(self) -> None:
-        """Refuse what a count can never be."""
-        for name in ("events", "click_view_ratio", "categories"):
-            check_range(f"rules.limits.{name}", getattr(self, name), low=0, high=1e15)
+    key: ClassVar[str] = "rules.limits"
+    events: Annotated[float, COUNT, "events of an address in a window"] = 10
+    click_view_ratio: Annotated[float, COUNT, "clicks for one view"] = 3
+    categories: Annotated[float, COUNT, "different categories of an address in a window"] = 10
 
 
 @dataclass
@@ -165,112 +160,126 @@ class RuleConf:
 
 
 @dataclass
-class RulesConf:
+class RulesConf(Group):
     """A preset (`rules=default|seed`) or the user's own file (`rules.path`)."""
 
-    path: str | None = None
+    key: ClassVar[str] = "rules"
+    path: Annotated[str | None, "your own rule set, instead of the preset's rules"] = None
     limits: LimitsConf = field(default_factory=LimitsConf)
-    rules: list[RuleConf] = field(default_factory=list)
+    rules: Annotated[list[RuleConf], "the rules themselves, as in conf/rules"] = field(
+        default_factory=list
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values of a rule that have another type."""
+        super().__post_init__()
+        for index, rule in enumerate(self.rules):
+            check_fields(rule, f"rules.rules[{index}]")
 
 
 @dataclass
-class PrefixConf:
+class PrefixConf(Group):
     """What the keys begin with."""
 
-    statistics: str = "stat_"
-    decision: str = "bot_"
-    shadow: str = "shadow_"
+    key: ClassVar[str] = "sink.prefix"
+    statistics: Annotated[str, "begins the keys of statistics"] = "stat_"
+    decision: Annotated[str, "begins the keys of decisions"] = "bot_"
+    shadow: Annotated[str, "begins the keys of shadow decisions"] = "shadow_"
 
     def __post_init__(self) -> None:
         """Refuse prefixes under which two kinds of key would be one."""
-        names = (self.statistics, self.decision, self.shadow)
-        if "" in names or len(set(names)) < len(names):
-            problem = f"{', '.join(names)}: three different, non-empty prefixes are needed"
-            raise ConfigError("sink.prefix", problem)
+        super().__post_init__()
+        check_different(self.key, (self.statistics, self.decision, self.shadow))
 
 
 @dataclass
-class SinkConf:
+class SinkConf(Group):
     """Where verdicts go, and how long they stay."""
 
-    kind: str = "redis"
-    url: str = "redis://localhost:6379/0"
-    username: str | None = None
-    password_file: str | None = None
-    layout: str = "keys"
-    statistics: str = "all"
-    ttl_s: int = 600
-    statistics_ttl_s: int = 600
+    key: ClassVar[str] = "sink"
+    kind: Annotated[str, OneOf("redis", "memory", "console"), "set by sink=..."] = "redis"
+    url: Annotated[str, "redis://, rediss:// or unix://"] = field(
+        default="redis://localhost:6379/0", repr=False
+    )
+    username: Annotated[str | None, "the Redis user"] = None
+    password_file: Annotated[str | None, "file with its password; else REDIS_PASSWORD"] = None
+    layout: Annotated[str, OneOf("keys", "sets", "hash"), "how Redis holds it"] = "keys"
+    statistics: Annotated[str, OneOf("all", "flagged", "none"), "whose are written"] = "all"
+    ttl_s: Annotated[int, TTL_S, "how long a decision stays after its window"] = 600
+    statistics_ttl_s: Annotated[int, TTL_S, "how long statistics stay"] = 600
     prefix: PrefixConf = field(default_factory=PrefixConf)
 
     def __post_init__(self) -> None:
-        """Refuse unknown layouts and TTLs that Redis would refuse."""
-        check_choice("sink.kind", self.kind, ("redis", "memory", "console"))
-        check_choice("sink.layout", self.layout, ("keys", "sets", "hash"))
-        check_choice("sink.statistics", self.statistics, ("all", "flagged", "none"))
-        check_range("sink.ttl_s", self.ttl_s, low=1, high=1_000_000_000)
-        check_range("sink.statistics_ttl_s", self.statistics_ttl_s, low=1, high=1_000_000_000)
+        """Refuse a URL that names no Redis. It may hold a password, so it is not shown."""
+        super().__post_init__()
+        if not is_redis_url(self.url):
+            problem = "is no Redis URL; allowed: redis://HOST:PORT/DB, rediss://..., unix://PATH"
+            raise ConfigError(key="sink.url", problem=problem)
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether `url` has a scheme and a port that Redis clients know."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
+    except ValueError:  # a port that is no number, or half an IPv6 address
+        return False
 
 
 @dataclass
-class TtlConf:
+class TtlConf(Group):
     """Which clock a TTL counts from: `auto` is event time for Kafka, the write for files."""
 
-    clock: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown clock."""
-        check_choice("ttl.clock", self.clock, ("auto", "event", "write"))
+    key: ClassVar[str] = "ttl"
+    clock: Annotated[str, OneOf("auto", "event", "write"), "what a TTL counts from"] = "auto"
 
 
 @dataclass
-class DeadLetterConf:
+class DeadLetterConf(Group):
     """Where refused records go as well, if anywhere."""
 
-    topic: str | None = None
-    path: str | None = None
+    key: ClassVar[str] = "dead_letter"
+    topic: Annotated[str | None, "Kafka topic for refused records"] = None
+    path: Annotated[str | None, "file for refused records"] = None
 
 
 @dataclass
-class SummaryConf:
+class SummaryConf(Group):
     """Where the summary of a run is written, if anywhere."""
 
-    json: str | None = None
+    key: ClassVar[str] = "summary"
+    json: Annotated[str | None, "file for the summary of the run"] = None
 
 
 @dataclass
-class DeployConf:
+class DeployConf(Group):
     """`embedded` brings its own broker, Redis and traffic for `duration_s`."""
 
-    kind: str = "none"
-    duration_s: int = 60
-    linger_s: int = 0
-    users: int = 1000
-    bots: int = 20
-    user_events_per_s: int = 200
-    bot_events_per_s: float = 2.0
-    seed: int = 1
+    key: ClassVar[str] = "deploy"
+    kind: Annotated[str, OneOf("none", "embedded"), "set by deploy=..."] = "none"
+    duration_s: Annotated[int, Range(1, 86_400), "how long the demo makes traffic"] = 60
+    linger_s: Annotated[int, Range(0, 86_400), "how long its Redis stays afterwards"] = 0
+    users: Annotated[int, Range(1, 100_000), "honest addresses"] = 1000
+    bots: Annotated[int, Range(1, 10_000), "addresses of bots"] = 20
+    user_events_per_s: Annotated[int, Range(1, 100_000), "of all; up to one a user"] = 200
+    bot_events_per_s: Annotated[float, Range(0.01, 1000), "events of each bot"] = 2.0
+    seed: Annotated[int, "the same seed makes the same traffic"] = 1
 
     def __post_init__(self) -> None:
         """Refuse what botgen would refuse."""
-        check_choice("deploy.kind", self.kind, ("none", "embedded"))
-        check_range("deploy.duration_s", self.duration_s, low=1, high=86_400)
-        check_range("deploy.linger_s", self.linger_s, low=0, high=86_400)
-        check_range("deploy.users", self.users, low=1, high=100_000)
-        check_range("deploy.bots", self.bots, low=1, high=10_000)
+        super().__post_init__()
         check_range("deploy.user_events_per_s", self.user_events_per_s, low=1, high=self.users)
-        check_range("deploy.bot_events_per_s", self.bot_events_per_s, low=0.01, high=1000)
 
 
 @dataclass
-class AppConf:
+class AppConf(Group):
     """The whole config of a run."""
 
-    task: str = "run"
-    runner: str = "local"
-    view: str = "auto"
-    accept_state_change: bool = False
-    labels: str | None = None
+    task: Annotated[str, OneOf("run"), "what to do"] = "run"
+    runner: Annotated[str, OneOf("local"), "where to do it"] = "local"
+    view: Annotated[str, OneOf("auto", "live", "plain", "none"), "what is shown"] = "auto"
+    accept_state_change: Annotated[bool, "go on although windows or fields changed"] = False
+    labels: Annotated[str | None, "CSV of address,label: measure the verdicts by it"] = None
     source: SourceConf = field(default_factory=KafkaConf)
     batch: BatchConf = field(default_factory=BatchConf)
     window: WindowConf = field(default_factory=WindowConf)
@@ -283,10 +292,9 @@ class AppConf:
 
     def __post_init__(self) -> None:
         """Refuse what only shows across groups."""
-        check_choice("task", self.task, ("run",))
-        check_choice("runner", self.runner, ("local",))
-        check_choice("view", self.view, ("auto", "live", "plain", "none"))
-        for key, ttl_s in (("sink.ttl_s", self.sink.ttl_s),):
-            if ttl_s < self.window.length_s:
-                problem = f"{ttl_s} is shorter than window.length_s={self.window.length_s}: raise it"
-                raise ConfigError(key, problem)
+        super().__post_init__()
+        if self.sink.ttl_s < self.window.length_s:
+            allowed = f"at least window.length_s={self.window.length_s}"
+            raise refusal(key="sink.ttl_s", value=self.sink.ttl_s, allowed=allowed)
+        if self.deploy.kind == "embedded" and not isinstance(self.source, KafkaConf):
+            raise refusal(key="deploy.kind", value="embedded", allowed="only with source=kafka")
