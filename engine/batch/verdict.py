@@ -47,12 +47,18 @@ class Verdicts(NamedTuple):
         return self._replace(frame=self.frame.with_columns(pl.col("mask", "new_mask") & only))
 
     def flagged(self, rules_mask: int) -> Verdicts:
-        """Return the rows where one of these rules fired, with only those rules in the masks."""
+        """Return the rows where one of these rules fired, with only those rules in the masks.
+
+        Early rows are those at which one fired just now: another rule's crossing adds nothing.
+        """
         masked = self.with_only(rules_mask)
-        return self._replace(frame=masked.frame.filter(pl.col("mask") != 0))
+        fired = pl.col("mask" if self.final else "new_mask") != 0
+        return self._replace(frame=masked.frame.filter(fired))
 
 
-def final_verdicts(pane: PaneArrays, *, window: tuple[int, int], rules: RuleSet, partial: bool) -> Verdicts:
+def final_verdicts(
+    pane: PaneArrays, *, window: tuple[int, int], rules: RuleSet, partial: bool
+) -> Verdicts:
     """Judge every address of a closed window; a partial one by its monotone rules only."""
     n = int(pane.used[0])
     counts = [column[:n] for column in (pane.events, pane.clicks, pane.categories)]
@@ -76,11 +82,15 @@ def final_verdicts(pane: PaneArrays, *, window: tuple[int, int], rules: RuleSet,
 
 
 def early_verdicts(
-    crossings: Crossings, n: int, *, pane: PaneArrays, window: tuple[int, int], crossed_ms: pl.Series
+    crossings: Crossings,
+    n: int,
+    *,
+    pane: PaneArrays,
+    window: tuple[int, int],
+    crossed_ms: pl.Series,
 ) -> Verdicts:
     """Return the first n crossings of monotone rules in an open window."""
     keys = crossings.key[:n]
-    mask = crossings.mask[:n]
     frame = pl.DataFrame(
         [
             pane.high[keys],
@@ -89,8 +99,8 @@ def early_verdicts(
             crossings.clicks[:n],
             crossings.categories[:n],
             crossings.saturated[:n],
-            mask,
-            mask,
+            crossings.mask[:n],
+            crossings.new_mask[:n],
             crossed_ms,
         ],
         schema=VERDICT_SCHEMA,

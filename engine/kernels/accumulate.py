@@ -39,11 +39,12 @@ class PaneArrays(NamedTuple):
 
 
 class Crossings(NamedTuple):
-    """Rows at which a monotone rule first held: one entry a crossing, `mask` all fired so far."""
+    """Rows at which a monotone rule first held: `new_mask`; `mask` is all that fired so far."""
 
     row: NDArray[np.int64]
     key: NDArray[np.int64]
     mask: NDArray[np.uint64]
+    new_mask: NDArray[np.uint64]
     events: NDArray[np.uint32]
     clicks: NDArray[np.uint32]
     categories: NDArray[np.uint32]
@@ -65,7 +66,8 @@ def empty_crossings(n: int) -> Crossings:
     """Return room for n crossings."""
     u32 = tuple(np.empty(n, np.uint32) for _ in range(3))
     ints = (np.empty(n, np.int64), np.empty(n, np.int64))
-    return Crossings(*ints, np.empty(n, np.uint64), *u32, np.empty(n, np.uint8))
+    masks = (np.empty(n, np.uint64), np.empty(n, np.uint64))
+    return Crossings(*ints, *masks, *u32, np.empty(n, np.uint8))
 
 
 def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
@@ -157,7 +159,8 @@ def accumulate(pane, seed, rows, first, budget, program, early_mask, max_categor
         if mask == 0:
             continue
         pane.fired[key] |= mask
-        out.row[n_out], out.key[n_out], out.mask[n_out] = i, key, pane.fired[key]
+        out.row[n_out], out.key[n_out] = i, key
+        out.mask[n_out], out.new_mask[n_out] = pane.fired[key], mask
         out.events[n_out], out.clicks[n_out] = pane.events[key], pane.clicks[key]
         out.categories[n_out] = pane.categories[key]
         out.saturated[n_out] = pane.saturated[key]
