@@ -21,7 +21,7 @@ from typing import Any
 
 from engine import __version__
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
-from engine.compose import compose, help_text
+from engine.settings.compose import compose, help_text
 from engine.config import AppConf, KafkaConf
 from engine.detections import addresses
 from engine.embedded import Embedded

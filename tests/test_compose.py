@@ -16,14 +16,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.compose import compose, help_text, mask
+from engine.settings.compose import compose, help_text, mask
 from engine.config import AppConf, FileConf, KafkaConf, RuleConf, SourceConf
 from engine.errors import ConfigError
-from engine.overrides import flatten
+from engine.settings.overrides import flatten
 from engine.paths import bundled
-from engine.presets import CHOSEN_BY_GROUP, GROUPS, options, preset
+from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, options, preset
 from engine.schema import leaves
-from engine.yaml_file import parse
+from engine.settings.yaml_file import parse
 
 INVALID = Path(__file__).parent / "cases" / "invalid"
 SECRET = "hunter2"
@@ -402,7 +402,7 @@ def test_an_installed_engine_brings_its_conf(tmp_path: Path) -> None:
     source = bundled("conf").parent / "engine"
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__", "bundled"))
     shutil.copytree(bundled("conf"), package / "bundled" / "conf")
-    code = "import engine.compose as e; e.compose([], environ={}); print(e.__file__)"
+    code = "import engine.settings.compose as e; e.compose([], environ={}); print(e.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path, env={"PYTHONPATH": str(package.parent)}, capture_output=True, text=True,

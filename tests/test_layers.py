@@ -19,29 +19,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top down. A module imports from its own layer or from one below it.
 LAYERS = {
     "entry": {"__main__"},
-    "composition": {
-        "build",
-        "compose",
-        "interpolation",
-        "manual",
-        "overrides",
-        "presets",
-        "secrecy",
-    },
-    "run": {
-        "detections",
-        "embedded",
-        "metrics",
-        "pipeline",
-        "spark",
-        "state",
+    "wiring": {"assembly", "embedded", "warm_up"},
+    "composition": {"settings"},
+    "shown": {
+        "bot_table",
+        "live_frame",
+        "live_view",
+        "log_lines",
+        "readings",
+        "summary",
         "view",
-        "writer",
     },
+    "run": {"detections", "metrics", "pipeline", "spark", "state", "writer"},
     "sources and sinks": {
         "dead_letter",
         "kafka_client",
-        "kafka_membership",
         "kafka_source",
         "labels",
         "membership",
@@ -54,7 +46,7 @@ LAYERS = {
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
     "config": {"config", "kafka_properties"},
-    "ground": {"paths", "schema", "yaml_file"},
+    "ground": {"paths", "schema"},
     "errors": {"errors"},
 }
 DEPTH = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names}

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.config import AppConf
 from engine.errors import ConfigError
-from engine.interpolation import TOKEN, literal_part
+from engine.settings.interpolation import TOKEN, literal_part
 from engine.schema import show
 
 MASK = "***"

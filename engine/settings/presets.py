@@ -1,7 +1,7 @@
 """The presets in conf/: which groups and options there are, and what Hydra composes of a choice.
 
 Hydra sees nothing of the user but names of options that exist, and nothing of it stays: no folder,
-no log, no initialised Hydra. Values are the business of `engine.compose`.
+no log, no initialised Hydra. Values are the business of `engine.settings.compose`.
 """
 
 from __future__ import annotations

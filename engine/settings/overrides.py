@@ -16,8 +16,8 @@ from hydra.errors import HydraException
 
 from engine.errors import ConfigError
 from engine.schema import show
-from engine.secrecy import refuse_literals
-from engine.yaml_file import load_mapping, scalar
+from engine.settings.secrecy import refuse_literals
+from engine.settings.yaml_file import load_mapping, scalar
 
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 MACHINERY = re.compile(r"hydra([./].*)?|(.*\.)?_[a-z]+_(\..*)?")

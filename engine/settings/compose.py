@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.build import build, fitted
+from engine.settings.build import build, fitted
 from engine.config import AppConf, RulesConf
 from engine.errors import ConfigError
-from engine.interpolation import Resolver, close_to
-from engine.manual import help_text
-from engine.overrides import checked, flatten, read_argv, read_file
-from engine.presets import CHOSEN_BY_GROUP, GROUPS, SOURCES, preset
+from engine.settings.interpolation import Resolver, close_to
+from engine.settings.manual import help_text
+from engine.settings.overrides import checked, flatten, read_argv, read_file
+from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, SOURCES, preset
 from engine.schema import Declared, declarations, leaves, refusal, show
-from engine.secrecy import mask, without_values
-from engine.yaml_file import load_mapping
+from engine.settings.secrecy import mask, without_values
+from engine.settings.yaml_file import load_mapping
 
 __all__ = ["compose", "help_text", "mask"]
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
 from engine.errors import ConfigError
-from engine.interpolation import ResolvedText
+from engine.settings.interpolation import ResolvedText
 from engine.schema import Declared, declarations, is_group, refusal, show
-from engine.yaml_file import scalar
+from engine.settings.yaml_file import scalar
 
 T = TypeVar("T")
 

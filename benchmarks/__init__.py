@@ -1,0 +1,1 @@
+"""Measurements with a recorded method; never part of the tests."""
