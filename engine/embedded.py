@@ -22,6 +22,9 @@ from engine.errors import UnavailableError
 from engine.paths import bundled
 
 N_TRIES = 50
+MOCK_BROKER = {"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3}
+# A real broker answers a fetch as soon as a record is there; the mock one only when time is over.
+FETCH_WAIT_MS = 20
 
 
 class Embedded:
@@ -44,7 +47,7 @@ class Embedded:
         return self
 
     def _start_broker(self) -> str:
-        self._broker = Producer({"bootstrap.servers": "embedded", "test.mock.num.brokers": 1})
+        self._broker = Producer(MOCK_BROKER)
         for _ in range(N_TRIES):
             found = self._broker.list_topics(self._topic, timeout=1.0)
             if found.topics[self._topic].partitions:
@@ -70,6 +73,7 @@ class Embedded:
             problem = "deploy=embedded: brings its own topic; leave source=file out"
             raise UnavailableError(problem)
         conf.source.bootstrap_servers = self.bootstrap_servers
+        conf.source.kafka.setdefault("fetch.wait.max.ms", FETCH_WAIT_MS)
         conf.sink.url = self.url
         conf.labels = conf.labels or self.labels
 

@@ -408,4 +408,4 @@ def test_an_installed_engine_brings_its_conf(tmp_path: Path) -> None:
         cwd=tmp_path, env={"PYTHONPATH": str(package.parent)}, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    assert done.stdout.strip() == str(package / "compose.py")
+    assert done.stdout.strip() == str(package / "settings" / "compose.py")
