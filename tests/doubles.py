@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.batch.checkpoint import Checkpoint
-from engine.batch.decode import Records, decode_options
+from engine.batch.decode import DecodeOptions, Records, decode_options
 from engine.batch.verdict import Verdicts
 from engine.batch.window import WindowSpec
 from engine.config import RuleConf, SinkConf
@@ -94,6 +94,7 @@ class RowsSource:
         self._polls, self._ends = iter(polls), ends
         self._n, self._start = n_partitions, committed or {}
         self._epoch = self._n_polls = 0
+        self.lag: int | None = None
         self.committed: Committed = {}
         self.stopping = threading.Event()
         self.lag: int | None = None
@@ -253,7 +254,7 @@ def window_spec(config: ModelConfig, *, max_keys: int = 10_000_000) -> WindowSpe
     )
 
 
-def options_of(config: ModelConfig):
+def options_of(config: ModelConfig) -> DecodeOptions:
     """Return the engine's decode options for the model's."""
     return decode_options(
         names=config.fields,

@@ -1,4 +1,4 @@
-"""The engine is the model: whatever the log, its interleaving, its cut into polls, and the rules."""
+"""The engine is the model: whatever the log, its interleaving, its polls, and the rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests import logs, naive
 from tests.doubles import Run
 
 randoms = st.randoms(use_true_random=False)
+ANY_CONFIG = logs.configs()
 
 
 def explain(run: Run, judgement: naive.Judgement) -> str:
@@ -40,7 +41,7 @@ def outputs(run: Run) -> tuple[object, ...]:
 
 
 @st.composite
-def polled_logs(draw, configs=logs.configs(), **sizes):
+def polled_logs(draw, configs=ANY_CONFIG, **sizes):
     """Draw a config, a log (any order, or within the delay) and its polls."""
     config = draw(configs)
     in_time = logs.logs_in_time(config.delay_s, **sizes)
