@@ -75,6 +75,25 @@ def test_a_file_goes_on_at_the_acknowledged_batch(tmp_path: Path, spool: ModuleT
     assert names(tmp_path) == ["a.json.COMPLETED"]
 
 
+class RefusingTopic:
+    """A topic that acknowledges nothing."""
+
+    def send(self, lines: list[bytes], *, where: str) -> None:
+        raise ConnectionError(where)
+
+
+def test_a_batch_that_is_not_acknowledged_is_sent_again(tmp_path: Path, spool: ModuleType) -> None:
+    path = tmp_path / "a.json"
+    objects = array_file(path, 2500)
+    refusing = {"topic": RefusingTopic(), "stop": threading.Event()}
+    for n_acknowledged in (0, 1000, 2000):
+        with pytest.raises(ConnectionError, match="^a.json from byte "):
+            spool.ship_file(path, spool.stamp(path), **refusing)
+        assert path.exists()
+        assert ship_a_batch(spool, path) == objects[n_acknowledged:][:1000]
+    assert names(tmp_path) == ["a.json.COMPLETED"]
+
+
 def cut(path: Path) -> None:
     path.write_bytes(b"{}\n")
 
