@@ -9,7 +9,10 @@ from benchmarks import bench_pipeline
 from benchmarks.machine import describe
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-HEAD = "# Results\n\nWritten by `make bench`; compare ratios within one table, not figures of two machines.\n"
+HEAD = """# Results
+
+Written by `make bench`; compare ratios within one table, not figures of two machines.
+"""
 
 
 def main() -> None:

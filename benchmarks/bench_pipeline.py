@@ -24,16 +24,20 @@ EVENTS_PER_S, USERS, BOTS = 20_000, 200_000, 2_000
 PARTITIONS = 4
 CASES = {"decisions only": "none", "all statistics": "all"}
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-ROW = "| {case} | {events_per_s:,.0f} | {low:,.0f} - {high:,.0f} | {cpu:.2f} | {rss:.0f} MB | {keys:,} |"
+ROW = (
+    "| {case} | {events_per_s:,.0f} | {low:,.0f} - {high:,.0f} | {cpu:.2f} "
+    "| {rss:.0f} MB | {keys:,} |"
+)
 HEAD = (
-    "| case | events/s (median) | lowest - highest | CPU s per million | peak RSS | keys written |\n"
+    "| case | events/s (median) | lowest - highest | CPU s per million "
+    "| peak RSS | keys written |\n"
     "| --- | --- | --- | --- | --- | --- |"
 )
 
 
 @contextmanager
 def loaded_topic(n_events: int) -> Iterator[tuple[str, str]]:
-    """Yield (bootstrap servers, topic) of a broker that holds the traffic, a tenth of it of bots."""
+    """Yield (bootstrap servers, topic) of a broker that holds the traffic, a tenth by bots."""
     with (
         tempfile.TemporaryDirectory(prefix="botsieve-bench-") as folder,
         KafkaBroker(Path(folder) / "kafka", jvm_options=BROKER_JVM) as broker,
@@ -100,13 +104,15 @@ def measure(*, n_events: int, n_runs: int) -> str:
                 summary = run_once(bootstrap, topic, f"sink.statistics={kept}")
                 found[case].append(summary)
                 print(row(case, [summary]), file=sys.stderr)
-    flagged = {(run["events"], run["verdicts"], run["flagged"]) for runs in found.values() for run in runs}
+    flagged = {
+        (run["events"], run["verdicts"], run["flagged"]) for runs in found.values() for run in runs
+    }
     rows = "\n".join(row(case, runs) for case, runs in found.items())
     stages = "\n".join(stage_line(case, runs) for case, runs in found.items())
     return (
-        f"{n_events:,} events as a backlog, {EVENTS_PER_S:,} a second of event time, {USERS:,} users and "
-        f"{BOTS:,} bots, {PARTITIONS} partitions, broker and Valkey on the same machine, `rules=seed`, "
-        f"{n_runs} interleaved runs a case.\n"
+        f"{n_events:,} events as a backlog, {EVENTS_PER_S:,} a second of event time, "
+        f"{USERS:,} users and {BOTS:,} bots, {PARTITIONS} partitions, broker and Valkey on the "
+        f"same machine, `rules=seed`, {n_runs} interleaved runs a case.\n"
         f"Events, verdicts and flagged of every run: {sorted(flagged)}.\n\n"
         f"{HEAD}\n{rows}\n\nSeconds by stage, last run:\n\n{stages}\n"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from typing import Any
 
 from engine import __version__
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
-from engine.settings.compose import compose, help_text
 from engine.config import AppConf, KafkaConf
 from engine.detections import addresses
 from engine.embedded import Embedded
@@ -29,6 +29,7 @@ from engine.errors import BUG_EXIT_CODE, BotsieveError
 from engine.kafka_source import KafkaSource
 from engine.labels import load_labels
 from engine.metrics import Metrics
+from engine.settings.compose import compose, help_text
 from engine.summary import lines_how_to_look, summary_text, write_summary
 from engine.view import View, make_view
 from engine.warm_up import warm_up
@@ -172,7 +173,7 @@ def report(run: Run, demo: Embedded | None) -> None:
         write_summary(conf.summary.json, summary)
     if conf.view == "none":
         return
-    color, width = sys.stderr.isatty(), os.get_terminal_size().columns if sys.stderr.isatty() else 100
+    color, width = sys.stderr.isatty(), shutil.get_terminal_size((100, 24)).columns
     print(summary_text(summary, color=color, width=width), file=sys.stderr)
     if conf.sink.kind == "redis":
         print(how_to_look(run, demo, flagged), file=sys.stderr)

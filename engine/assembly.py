@@ -168,7 +168,7 @@ def redis_password(conf: SinkConf) -> str | None:
         return Path(conf.password_file).read_text(encoding="utf-8").strip()
     except OSError as error:
         problem = f"'{conf.password_file}' cannot be read: {error.strerror}"
-        raise ConfigError("sink.password_file", problem) from None
+        raise ConfigError(key="sink.password_file", problem=problem) from None
 
 
 def build_dead_letter(conf: AppConf) -> DeadLetter:
@@ -176,12 +176,14 @@ def build_dead_letter(conf: AppConf) -> DeadLetter:
     letters = conf.dead_letter
     name = conf.source.topic if isinstance(conf.source, KafkaConf) else ""
     if letters.topic and letters.path:
-        raise ConfigError("dead_letter", "topic and path are both set; choose one")
+        raise ConfigError(key="dead_letter", problem="topic and path are both set; choose one")
     if letters.path:
         return DeadLetterFile(letters.path, topic=name)
     if letters.topic:
         if not isinstance(conf.source, KafkaConf):
-            raise ConfigError("dead_letter.topic", "needs source=kafka; use dead_letter.path")
+            raise ConfigError(
+                key="dead_letter.topic", problem="needs source=kafka; use dead_letter.path"
+            )
         return DeadLetterTopic(
             letters.topic, source_topic=name, properties=client_properties(conf.source)
         )

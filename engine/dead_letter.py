@@ -1,7 +1,7 @@
 """Where refused records go as well: a file or a topic, one JSON object each.
 
-A letter says topic, partition, offset, reason and the first bytes of the value, escaped. Letters are
-flushed before the offsets behind them are committed, so none is lost; after a crash some come twice.
+A letter says topic, partition, offset, reason and the first bytes of the value, escaped. Letters
+are flushed before the offsets behind them are committed: none is lost, a crash repeats some.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class DeadLetterFile:
             self._file = Path(path).open("ab")  # noqa: SIM115 - lives as long as the run
         except OSError as error:
             problem = f"'{path}' cannot be written: {error.strerror}"
-            raise ConfigError("dead_letter.path", problem) from None
+            raise ConfigError(key="dead_letter.path", problem=problem) from None
 
     def write(self, rejects: pl.DataFrame) -> None:
         """Append letters."""

@@ -5,7 +5,8 @@ Only listens to what is written. Addresses are kept in a table of words, as ever
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import math
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.batch.verdict import Verdicts
 from engine.kernels import render as form
-from engine.kernels.expiry import admit, empty_expiries, with_room
+from engine.kernels.expiry import FIRST, admit, empty_expiries, with_room
 from engine.metrics import Metrics
 from engine.rules import RuleSet
 
@@ -29,12 +30,14 @@ class AddressSet:
         """Begin empty."""
         self._seed, self._table = seed, empty_expiries()
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Add the addresses of a VERDICT frame."""
+    def add(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
+        """Add the addresses of a VERDICT frame; return which rows were not there before."""
         self._table = with_room(self._table, len(frame), now_s=-1, seed=self._seed)
         words = (frame["high"].to_numpy(), frame["low"].to_numpy())
         forever, action = np.zeros(len(frame), np.int64), np.empty(len(frame), np.uint8)
         admit(self._table, self._seed, *words, forever, action)
+        is_new: NDArray[np.bool_] = action == FIRST
+        return is_new
 
     def __len__(self) -> int:
         """Return how many addresses there are."""
@@ -48,15 +51,21 @@ class AddressSet:
 def addresses(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> list[str]:
     """Return the text of addresses."""
     n = len(high)
-    zeros = [np.zeros(n, kind) for kind in (np.uint32, np.uint32, np.uint32, np.uint8, np.uint64)]
-    rows = form.Rows(np.ascontiguousarray(high), np.ascontiguousarray(low), *zeros, np.zeros(n, np.int64))
+    no_count, no_mask = np.zeros(n, np.uint32), np.zeros(n, np.uint64)
+    words = (np.ascontiguousarray(high), np.ascontiguousarray(low))
+    flags, ttl_s = np.zeros(n, np.uint8), np.zeros(n, np.int64)
+    rows = form.Rows(*words, no_count, no_count, no_count, flags, no_mask, ttl_s)
     nothing = form.value_form(start_s=0, end_s=0, final=True, reasons=())
     text, _ = form.render(rows, nothing, LINES, form.row_bytes(LINES, nothing))
-    return text.tobytes().decode().splitlines()
+    lines: list[str] = text.tobytes().decode().splitlines()
+    return lines
 
 
 class Detection(NamedTuple):
-    """A decision as a person wants to see it."""
+    """A decision as a person wants to see it.
+
+    nth: the address is the nth that this run has flagged, 0 where it had flagged it before.
+    """
 
     ip: str
     reasons: tuple[str, ...]
@@ -65,19 +74,32 @@ class Detection(NamedTuple):
     ttl_s: int
     final: bool
     at_s: float
+    expiry_s: int
+    nth: int
 
 
 class Detections:
     """Listens to written verdicts; see `engine.writer.Observer`."""
 
     def __init__(
-        self, rules: RuleSet, metrics: Metrics, *, seed: int, event_clock: bool, keep_seen: bool
+        self,
+        rules: RuleSet,
+        metrics: Metrics,
+        *,
+        seed: int,
+        event_clock: bool,
+        keep_seen: bool,
+        ttl_event_clock: bool | None = None,
     ) -> None:
-        """`keep_seen` also keeps every address, which only labels need."""
+        """`keep_seen` also keeps every address, which only labels need.
+
+        `ttl_event_clock` says what TTLs count from where that is another clock than `event_clock`.
+        """
         self._rules, self._metrics = rules, metrics
         self._event_clock, self._keep_seen = event_clock, keep_seen
+        self._ttl_event_clock = event_clock if ttl_event_clock is None else ttl_event_clock
         self.flagged, self.seen = AddressSet(np.uint64(seed)), AddressSet(np.uint64(seed))
-        self.by_reason: Counter[str] = Counter()
+        self.by_reason = metrics.flagged_by_reason
         self.recent: deque[Detection] = deque(maxlen=N_RECENT)
 
     def __call__(self, verdicts: Verdicts, *, now_s: float, n_expired: int) -> None:
@@ -93,9 +115,11 @@ class Detections:
                 self.seen.add(verdicts.frame)
         if len(flagged) == 0:
             return
-        self.flagged.add(flagged)
+        n_before = len(self.flagged)
+        is_first = self.flagged.add(flagged)
         metrics.addresses_flagged = len(self.flagged)
-        new = flagged.filter(pl.col("new_mask") != 0)
+        nth = pl.Series(np.where(is_first, n_before + np.cumsum(is_first), 0))
+        new = flagged.with_columns(nth=nth).filter(pl.col("new_mask") != 0)
         if self._event_clock and not n_expired:
             waited_ms = now_s * 1000 - new["crossed_ms"].to_numpy()
             metrics.time_to_detect.add(waited_ms / 1000)
@@ -110,14 +134,19 @@ class Detections:
     def _note_recent(self, new: pl.DataFrame, verdicts: Verdicts, now_s: float) -> None:
         rows = new.tail(N_RECENT)
         names = addresses(rows["high"].to_numpy(), rows["low"].to_numpy())
-        for ip, mask, events in zip(names, rows["mask"], rows["events"], strict=True):
+        start_s = verdicts.end_s if self._ttl_event_clock else math.floor(now_s)
+        columns = (rows["mask"], rows["events"], rows["nth"])
+        for ip, mask, events, nth in zip(names, *columns, strict=True):
+            ttl_s = self._rules.longest_ttl_s(mask)
             detection = Detection(
                 ip,
                 self._rules.reasons(mask),
                 events,
                 verdicts.end_s,
-                self._rules.longest_ttl_s(mask),
+                ttl_s,
                 verdicts.final,
                 now_s,
+                start_s + ttl_s,
+                nth,
             )
             self.recent.append(detection)

@@ -129,9 +129,9 @@ class Embedded:
         """Write every key with its value and TTL to a file, a line each; return how many."""
         client = redis.Redis.from_url(self.url, decode_responses=True)
         lines = []
-        for key in sorted(client.scan_iter(count=1000)):
-            kind = client.type(key)
-            value = client.get(key) if kind == "string" else f"({kind})"
+        for key in sorted(str(key) for key in client.scan_iter(count=1000)):
+            kind = str(client.type(key))
+            value = str(client.get(key)) if kind == "string" else f"({kind})"
             lines.append(f"{key} ttl={client.ttl(key)} {value}\n")
         client.close()
         path.write_text("".join(lines), encoding="utf-8")

@@ -112,7 +112,9 @@ def wait_for_topic(
             raise error
         now_s = time.monotonic()
         if now_s - started_s >= conf.startup_timeout_s:
-            message = f"{problem}; gave up after source.startup_timeout_s={conf.startup_timeout_s:g}"
+            message = (
+                f"{problem}; gave up after source.startup_timeout_s={conf.startup_timeout_s:g}"
+            )
             raise UnavailableError(message)
         if now_s - told_s >= WAITING_LINE_S:
             log.warning("%s; waiting for it", problem)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from engine.batch.checkpoint import Checkpoint
-from engine.batch.decode import Records
 from engine.config import BatchConf, KafkaConf
 from engine.errors import BotsieveError, PartialViewError
 from engine.kafka_client import (
@@ -27,8 +25,11 @@ from engine.kafka_client import (
     resolve_starts,
     wait_for_topic,
 )
+from engine.kafka_commits import Commits
+from engine.kafka_records import records_of
 from engine.membership import InstanceLock, instance_id, refuse_second_engine
-from engine.sources import Assigned, Batch, no_records
+from engine.progress import Progress
+from engine.sources import Assigned, Batch
 
 log = logging.getLogger(__name__)
 
@@ -70,21 +71,14 @@ class KafkaSource:
         self.epoch = 0
         self.lag: int | None = None
         self.last_poll_s = time.monotonic()
-        self._committed: dict[int, tuple[int, str]] = {}
-        self._in_flight = False
+        self._commits = Commits(conf.topic)
         self._tick_s = 0.0
         self._reset([])
 
     def _reset(self, partitions: list[int]) -> None:
-        """Begin with these partitions; arrays are indexed by partition."""
-        self._assigned = partitions
+        """Begin with these partitions, before their first record."""
+        self._progress = Progress(partitions, now_s=time.monotonic())
         self._stash: list[Message] = []
-        n = max(partitions, default=-1) + 1
-        self._position = np.full(n, -1, np.int64)
-        self._end_seen = np.full(n, -1, np.int64)
-        self._target = np.zeros(n, np.int64)
-        self._last_record_s = np.full(n, time.monotonic())
-        self._finished = np.zeros(n, np.bool_)
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -93,7 +87,7 @@ class KafkaSource:
         self._lock.take()
         properties = consumer_properties(self._conf, self._instance)
         self._session_s = int(properties["session.timeout.ms"]) / 1000
-        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        callbacks = {"error_cb": self._on_error, "on_commit": self._commits.on_commit}
         self._consumer = Consumer({**properties, **callbacks}, logger=log)
         self._known, waited = wait_for_topic(
             self._consumer,
@@ -128,13 +122,6 @@ class KafkaSource:
         self._wanted = None
         self._reset([])
 
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        self._in_flight = False
-        errors = [error, *(tp.error for tp in partitions)]
-        if any(errors):
-            self._committed = {}
-            log.warning("source.group_id: a commit failed: %s", next(e for e in errors if e))
-
     # -- reading ---------------------------------------------------------------------------------
 
     def read(self) -> Assigned | Batch | None:
@@ -156,7 +143,7 @@ class KafkaSource:
         if self._failure is not None:
             raise self._failure
         self._check_view()
-        if epoch != self.epoch or not self._assigned:
+        if epoch != self.epoch or not self._progress.partitions:
             return None  # records of two assignments cannot be told apart: read them again
         return self._batch_of(messages)
 
@@ -180,9 +167,9 @@ class KafkaSource:
             [TopicPartition(self._conf.topic, p, start.offset) for p, start in starts.items()]
         )
         for p, start in starts.items():
-            self._position[p] = start.offset
+            self._progress.position[p] = start.offset
         checkpoints = {p: start.checkpoint for p, start in starts.items()}
-        return Assigned(self.epoch, len(self._position), checkpoints)
+        return Assigned(self.epoch, len(self._progress.position), checkpoints)
 
     def _resolve(self, partitions: list[int]) -> dict[int, Start]:
         newer = set(partitions) - self._known
@@ -194,10 +181,9 @@ class KafkaSource:
             complete_from_s=int(np.ceil(time.time())) + self._delay_s,
             from_beginning=newer,
         )
-        new = {p: start for p, start in starts.items() if start.is_new}
-        offsets = [self._offset(p, s.offset, s.checkpoint.metadata()) for p, s in new.items()]
-        if offsets:  # a crash before the first close must find the same start again
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+        # a crash before the first close must find the same start again
+        new = {p: (start.offset, start.checkpoint) for p, start in starts.items() if start.is_new}
+        self._commits.send_now(self._consumer, new)
         return starts
 
     def _whole_topic(self) -> set[int]:
@@ -220,62 +206,54 @@ class KafkaSource:
 
     def _batch_of(self, messages: list[Message]) -> Batch | None:
         errors = [m for m in messages if m.error() is not None]
-        if errors:
-            messages = [m for m in messages if m.error() is None]
-        records = records_of(messages) if messages else no_records()
-        now_s = time.monotonic()
-        self._position[records.partition] = records.offset + 1
-        self._last_record_s[records.partition] = now_s
+        records = records_of([m for m in messages if m.error() is None] if errors else messages)
+        progress, now_s = self._progress, time.monotonic()
+        progress.read(records.partition, records.offset, now_s=now_s)
         for message in errors:
-            self._on_message_error(message)
-        at_end = (self._end_seen >= self._position) & (self._position >= 0)
-        self._finish_partitions(at_end)
-        ended = bool(self._finished[self._assigned].all())
-        if not messages and not ended and now_s - self._tick_s < TICK_S:
-            return None
-        if now_s - self._tick_s >= TICK_S:
+            self._on_message_error(message, message.error())
+        if self._stop_at_end and not self._targets_wanted and (newly := progress.finish()):
+            self._consumer.pause(self._partitions(newly))
+        is_tick = now_s - self._tick_s >= TICK_S
+        if is_tick:
             self._tick_s = now_s
             self.lag = self._records_behind()
-        unassigned = np.ones(len(self._position), np.bool_)
-        unassigned[self._assigned] = False
-        idle = at_end & (now_s - self._last_record_s > self._idle_s)
-        finished = self._finished | unassigned
-        position = self._position.copy()
-        return Batch(self.epoch, records, position, idle, finished, time.time(), ended)
+        elif not messages:
+            return None
+        return Batch(
+            self.epoch,
+            records,
+            progress.position.copy(),
+            progress.idle(now_s=now_s, after_s=self._idle_s),
+            progress.finished(),
+            time.time(),
+            ended=not progress.going_on(),
+        )
+
+    def _high(self, partition: int) -> int:
+        """Return the end of a partition's log as the last fetch has seen it, or -1."""
+        tp = TopicPartition(self._conf.topic, partition)
+        _, high = self._consumer.get_watermark_offsets(tp, cached=True) or (-1, -1)
+        return high
 
     def _records_behind(self) -> int | None:
         """Return how many offsets are ahead of us, None while that is unknown."""
-        behind = 0
-        for p in self._assigned:
-            tp = TopicPartition(self._conf.topic, p)
-            _, high = self._consumer.get_watermark_offsets(tp, cached=True)
-            if high < 0 or self._position[p] < 0:
-                return None
-            behind += max(high - int(self._position[p]), 0)
-        return behind
+        position = self._progress.position
+        highs = {p: self._high(p) for p in self._progress.partitions}
+        if any(high < 0 or position[p] < 0 for p, high in highs.items()):
+            return None
+        return sum(max(high - int(position[p]), 0) for p, high in highs.items())
 
-    def _on_message_error(self, message: Message) -> None:
-        error = message.error()
+    def _on_message_error(self, message: Message, error: KafkaError | None) -> None:
+        if error is None:
+            return
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            p, end = message.partition(), message.offset()
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(self._conf.topic, p), cached=True
-            )
-            if end >= high:  # short of it, an open transaction holds records back
-                self._end_seen[p] = end
-                self._position[p] = max(self._position[p], end)
+            partition, end = message.partition() or 0, message.offset() or 0
+            if end >= self._high(partition):  # short of it, an open transaction holds records back
+                self._progress.reach_end(partition, end)
         elif problem := meaning(error):
             raise problem
         else:
             log.warning("source.topic: %s", error.str())
-
-    def _finish_partitions(self, at_end: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-        if not self._stop_at_end or self._targets_wanted:
-            return
-        newly = at_end & ~self._finished & (self._end_seen >= self._target)
-        if newly.any():
-            self._finished |= newly
-            self._consumer.pause(self._partitions(np.flatnonzero(newly).tolist()))
 
     # -- ending, holding, committing -------------------------------------------------------------
 
@@ -284,18 +262,19 @@ class KafkaSource:
         self._stop_at_end = self._targets_wanted = True
 
     def _find_targets(self) -> None:
-        for p in self._assigned:
+        for p in self._progress.partitions:
             tp = TopicPartition(self._conf.topic, p)
             try:
-                _, self._target[p] = self._consumer.get_watermark_offsets(tp, timeout=1.0)
+                found = self._consumer.get_watermark_offsets(tp, timeout=1.0)
             except KafkaException:
                 return
-        self._targets_wanted = not self._assigned
+            self._progress.aim_at(p, found[1] if found else 0)
+        self._targets_wanted = not self._progress.partitions
 
     def hold(self) -> None:
         """Serve heartbeats and callbacks without taking records."""
         if not self._held:
-            self._consumer.pause(self._partitions(self._assigned))
+            self._consumer.pause(self._partitions(self._progress.partitions))
             self._held = True
         message = self._consumer.poll(HOLD_S)
         self.last_poll_s = time.monotonic()
@@ -304,15 +283,14 @@ class KafkaSource:
 
     def _read_again(self) -> None:
         self._restart_wanted = False
-        if self._assigned:
+        if self._progress.partitions:
             self._consumer.unassign()
             self.epoch += 1
-            self._wanted = self._assigned
+            self._wanted = self._progress.partitions
 
     def _resume(self) -> None:
-        going_on = [p for p in self._assigned if not self._finished[p]]
-        self._consumer.resume(self._partitions(going_on))
-        self._last_record_s[:] = time.monotonic()  # silent because we were paused, not idle
+        self._consumer.resume(self._partitions(self._progress.going_on()))
+        self._progress.wake(now_s=time.monotonic())  # silent because we were paused, not idle
         self._held = False
 
     def is_current(self, epoch: int) -> bool:
@@ -325,21 +303,9 @@ class KafkaSource:
         self._restart_wanted = epoch == self.epoch
 
     def commit(self, epoch: int, checkpoints: dict[int, tuple[int, Checkpoint]]) -> None:
-        """Commit restart offsets that changed, unless a commit is in flight or is of the past."""
-        wanted = {p: (offset, point.metadata()) for p, (offset, point) in checkpoints.items()}
-        if epoch != self.epoch or self._in_flight or wanted == self._committed:
-            return
-        self._in_flight = True
-        self._committed = wanted
-        offsets = [self._offset(p, *position) for p, position in wanted.items()]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as exception:
-            self._in_flight, self._committed = False, {}
-            log.warning("source.group_id: a commit failed: %s", exception.args[0].str())
-
-    def _offset(self, partition: int, offset: int, metadata: str) -> TopicPartition:
-        return TopicPartition(self._conf.topic, partition, offset, metadata=metadata)
+        """Commit restart offsets, unless they are of an assignment that is over."""
+        if epoch == self.epoch:
+            self._commits.send(self._consumer, checkpoints)
 
     def _partitions(self, partitions: list[int]) -> list[TopicPartition]:
         return [TopicPartition(self._conf.topic, p) for p in partitions]
@@ -347,31 +313,7 @@ class KafkaSource:
     def close(self) -> None:
         """Wait for the commit in flight, leave the client, free the lock."""
         deadline_s = time.monotonic() + CLOSE_S
-        while self._in_flight and time.monotonic() < deadline_s:
+        while self._commits.in_flight and time.monotonic() < deadline_s:
             self.hold()
         self._consumer.close()
         self._lock.release()
-
-
-def records_of(messages: list[Message]) -> Records:
-    """Return messages as records; a missing timestamp is now."""
-    values = [m.value() for m in messages]
-    n = len(values)
-    if None in values:
-        sizes = np.array([-1 if v is None else len(v) for v in values], np.int64)
-        values = [v or b"" for v in values]
-    else:
-        sizes = np.fromiter(map(len, values), np.int64, n)
-    starts = np.zeros(n, np.int64)
-    np.cumsum(np.maximum(sizes[:-1], 0), out=starts[1:])
-    timestamps = np.fromiter([m.timestamp()[1] for m in messages], np.int64, n)
-    if (timestamps < 0).any():
-        timestamps[timestamps < 0] = int(time.time() * 1000)
-    return Records(
-        np.frombuffer(b"".join(values) or b"\n", np.uint8),
-        starts,
-        starts + sizes,
-        np.fromiter([m.partition() for m in messages], np.int32, n),
-        np.fromiter([m.offset() for m in messages], np.int64, n),
-        timestamps,
-    )

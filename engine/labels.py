@@ -87,18 +87,19 @@ def load_labels(path: str) -> Labels:
             reader = csv.reader(file)
             if next(reader, None) != ["key", "label"]:
                 problem = f"'{path}' does not begin with the header key,label"
-                raise ConfigError("labels", problem)
+                raise ConfigError(key="labels", problem=problem)
             return Labels([_row(path, reader.line_num, row) for row in reader if row])
     except (OSError, UnicodeDecodeError) as error:
         problem = f"'{path}' cannot be read: {error}"
-        raise ConfigError("labels", problem) from None
+        raise ConfigError(key="labels", problem=problem) from None
 
 
 def _row(path: str, line: int, row: list[str]) -> tuple[Network, bool]:
-    problem = f"'{path}' line {line}: {','.join(row)!r} is refused; allowed: an address or a CIDR, bot or human"
+    allowed = "an address or a CIDR, then bot or human"
+    problem = f"'{path}' line {line}: {','.join(row)!r} is refused; allowed: {allowed}"
     if len(row) != 2 or row[1] not in ("bot", "human"):  # noqa: PLR2004 - key and label
-        raise ConfigError("labels", problem)
+        raise ConfigError(key="labels", problem=problem)
     try:
         return ipaddress.ip_network(row[0], strict=True), row[1] == "bot"
     except ValueError:
-        raise ConfigError("labels", problem) from None
+        raise ConfigError(key="labels", problem=problem) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,8 +76,9 @@ class Metrics:
     keys_written: int = 0
     expired: int = 0
     addresses_flagged: int = 0
+    flagged_by_reason: Counter[str] = field(default_factory=Counter)
     time_to_detect: Histogram = field(default_factory=Histogram)
-    stage_s: Counter[str] = field(default_factory=Counter)
+    stage_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     watermark_s: int | None = None
     open_windows: int = 0
     lag: int | None = None
@@ -120,6 +121,7 @@ class Metrics:
             "windows_partial": self.windows_partial,
             "verdicts": self.verdicts,
             "flagged": self.flagged,
+            "flagged_by_reason": dict(self.flagged_by_reason),
             "addresses_flagged": self.addresses_flagged,
             "keys_written": self.keys_written,
             "decisions_expired": self.expired,

@@ -50,6 +50,7 @@ class Pipeline:
         self._batches: queue.Queue[Assigned | Batch | None] = queue.Queue(QUEUE_BATCHES)
         self._outcomes: queue.Queue[Outcome | None] = queue.Queue(QUEUE_BATCHES)
         self._failures: list[BaseException] = []
+        self._over = threading.Event()  # nothing more is written: no step waits for another
         self._committed_s = time.monotonic()
 
     def run_in_turn(self) -> None:
@@ -97,7 +98,11 @@ class Pipeline:
         with self._metrics.stage("fetch"):
             item = self._source.read()
         self._metrics.lag = self._source.lag
-        if isinstance(item, Batch) and self._metrics.first_fetch_s is None and len(item.records.offset):
+        if (
+            isinstance(item, Batch)
+            and self._metrics.first_fetch_s is None
+            and len(item.records.offset)
+        ):
             self._metrics.first_fetch_s = time.monotonic()
         return item
 
@@ -129,20 +134,19 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that joins
             self._failures.append(error)
             self._stopping.set()
+            self._over.set()
 
     def _fetch_loop(self) -> None:
-        ended = False
-        while not ended and not self._stopping.is_set():
+        """Read until the end is written, not only read: what is abandoned is read again."""
+        while not self._writer.ended and not self._stopping.is_set():
             item = self._fetch()
             self._commit_if_due()
-            if item is None:
-                continue
-            ended = isinstance(item, Batch) and item.ended
-            self._hand_over(item)
+            if item is not None:
+                self._hand_over(item)
 
     def _hand_over(self, item: Assigned | Batch | None) -> None:
         n_waits = 0
-        while not self._failures:
+        while not self._over.is_set():
             try:
                 self._batches.put(item, timeout=WAIT_S)
             except queue.Full:
@@ -154,7 +158,7 @@ class Pipeline:
             return
 
     def _state_loop(self) -> None:
-        while not self._failures:
+        while not self._over.is_set():
             try:
                 item = self._batches.get(timeout=WAIT_S)
             except queue.Empty:
@@ -167,7 +171,7 @@ class Pipeline:
                 return
 
     def _pass_on(self, outcome: Outcome | None) -> None:
-        while not self._failures:
+        while not self._over.is_set():
             try:
                 self._outcomes.put(outcome, timeout=WAIT_S)
             except queue.Full:
@@ -177,10 +181,11 @@ class Pipeline:
     def _write_loop(self) -> None:
         """Take every outcome as soon as it is there; write statistics in between."""
         open_end, deadline_s = True, float("inf")
-        while (open_end or self._writer.n_pending) and not self._failures:
+        while (open_end or self._writer.n_pending) and not self._over.is_set():
             if self._stopping.is_set():
                 deadline_s = min(deadline_s, time.monotonic() + STOP_S)
             if time.monotonic() > deadline_s:
+                self._over.set()
                 return
             if open_end and self._writer.n_pending < MAX_PENDING:
                 open_end = self._take_next(wait=self._writer.n_pending == 0)

@@ -70,8 +70,10 @@ def sha1(script: str) -> str:
 
 
 class Layout(NamedTuple):
-    """The commands of one kind of row: the first of an address, the later ones, and what follows
-    a block (the name of the set to expire, for the layout whose TTL belongs to the whole)."""
+    """The commands of one kind of row: the first of an address, and the later ones.
+
+    set_name: the set to expire after a block, in the layout whose TTL belongs to the whole.
+    """
 
     first: form.Template
     again: form.Template

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import redis
@@ -27,11 +27,33 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 5.0
 RECEIVE_BYTES = 1 << 20
 REFUSED = (b"NOAUTH", b"WRONGPASS", b"NOPERM")
-PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOWN", b"TRYAGAIN")
-PASSING += (b"NOREPLICAS", b"NOSCRIPT", b"MISCONF")
+PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOWN", b"TRYAGAIN") + (
+    b"NOREPLICAS",
+    b"NOSCRIPT",
+    b"MISCONF",
+)
 
 # what each script does is in `engine.sinks`; a writer only loads them at every connect
 Scripts = tuple[str, ...]
+
+
+class Wire(Protocol):
+    """What is used of a client connection."""
+
+    def connect(self) -> None:
+        """Open and authenticate."""
+
+    def disconnect(self) -> None:
+        """Close."""
+
+    def send_command(self, *words: str) -> None:
+        """Send one command."""
+
+    def read_response(self) -> object:
+        """Read its reply; raise where it is an error."""
+
+    def exchange(self, block: memoryview, n_replies: int) -> bytes:
+        """Send a block of commands, return all of their replies."""
 
 
 class MassInsertion:
@@ -65,20 +87,20 @@ class MassUnixConnection(MassInsertion, UnixDomainSocketConnection):
     """A unix socket."""
 
 
-def connection_to(url: str, *, username: str | None, password: str | None) -> MassConnection:
+def connection_to(url: str, *, username: str | None, password: str | None) -> Wire:
     """Return an unopened connection; the password is held by the client only."""
     try:
-        options = parse_url(url)
+        options = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:
         problem = f"'{url}' is no Redis address: {error}"
-        raise ConfigError("sink.url", problem) from None
+        raise ConfigError(key="sink.url", problem=problem) from None
     kinds = {SSLConnection: MassSSLConnection, UnixDomainSocketConnection: MassUnixConnection}
     kind = kinds.get(options.pop("connection_class", None), MassConnection)
     options.setdefault("socket_timeout", TIMEOUT_S)
     options.setdefault("socket_connect_timeout", TIMEOUT_S)
     options["username"] = username or options.get("username")
     options["password"] = password or options.get("password")
-    connection: MassConnection = kind(**options, protocol=2, retry=Retry(NoBackoff(), 0))
+    connection: Wire = kind(**options, protocol=2, retry=Retry(NoBackoff(), 0))
     return connection
 
 
@@ -87,7 +109,7 @@ class RedisWriter:
 
     def __init__(
         self,
-        connection: MassConnection,
+        connection: Wire,
         *,
         scripts: Scripts = (),
         stopping: threading.Event,
@@ -136,7 +158,7 @@ class RedisWriter:
         try:
             if not self._open:
                 self.connect()
-            replies = self._connection.exchange(memoryview(block), len(ends))
+            replies = self._connection.exchange(memoryview(block.data), len(ends))
         except (ConnectionError, TimeoutError, OSError) as error:
             self._open = False
             self._connection.disconnect()
@@ -154,7 +176,9 @@ class RedisWriter:
             if message.startswith(b"NOSCRIPT"):
                 self._open = False
                 self._connection.disconnect()
-            log.warning("sink.url: Redis answers %r; sending again", message.decode("ascii", "replace"))
+            log.warning(
+                "sink.url: Redis answers %r; sending again", message.decode("ascii", "replace")
+            )
         return np.array(failed, np.int64)
 
     def close(self) -> None:
@@ -187,7 +211,7 @@ def check_error(message: bytes) -> None:
         raise AuthError(refusal(text))
     if b"unknown command" in message and b"HSETEX" in message:
         problem = "'hash' needs Valkey 9 or Redis 8 (HSETEX); this server is older: use 'keys'"
-        raise ConfigError("sink.layout", problem)
+        raise ConfigError(key="sink.layout", problem=problem)
     if not message.startswith(PASSING):
         problem = f"sink.url: Redis refuses a write: {text}"
         raise UnavailableError(problem)

@@ -7,7 +7,7 @@ write only when it is acknowledged. `bot_` always shows the decision that expire
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 import numpy as np
 import polars as pl
@@ -107,12 +107,14 @@ class Decisions:
 
 def rows_of(frame: pl.DataFrame, ttl_s: NDArray[np.int64]) -> form.Rows:
     """Return the columns of a VERDICT frame as the renderer takes them."""
-    return form.Rows(*(frame[name].to_numpy() for name in COUNT_COLUMNS), ttl_s)
+    columns: dict[str, Any] = {name: frame[name].to_numpy() for name in COUNT_COLUMNS}
+    return form.Rows(**columns, ttl_s=ttl_s)
 
 
-def picked(rows: form.Rows, where: NDArray[np.bool_]) -> form.Rows:
-    """Return some of the rows."""
-    return form.Rows(*(column[where] for column in rows))
+def picked(rows: form.Rows, where: NDArray[np.bool_] | NDArray[np.int64]) -> form.Rows:
+    """Return some of the rows, by mask or by index."""
+    columns: list[Any] = [column[where] for column in rows]
+    return form.Rows(*columns)
 
 
 def value_form(verdicts: Verdicts, rules: RuleSet) -> form.ValueForm:

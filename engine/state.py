@@ -75,9 +75,11 @@ class State:
                 f"the group has committed for windows {was[1]} ({was[0]}), the config says "
                 f"{now[1]} ({now[0]}); set accept_state_change=true to drop what is open"
             )
-            raise ConfigError("window.length_s", problem)
+            raise ConfigError(key="window.length_s", problem=problem)
         if checkpoint.rules_sha8 != self._rules.sha8:
-            log.info("rules: changed since the last commit; open windows are judged by the new ones")
+            log.info(
+                "rules: changed since the last commit; open windows are judged by the new ones"
+            )
 
     def step(self, batch: Batch) -> Outcome:
         """Run steps 2 to 4 on a batch."""

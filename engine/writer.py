@@ -49,6 +49,7 @@ class Writer:
         self._epoch = -1
         self._broken_epoch = -1
         self.acked: tuple[int, Checkpoints] | None = None
+        self.ended = False  # the end of the input is written
         self.may_write: Callable[[int], bool] = lambda epoch: True
         self.on_abandoned: Callable[[int], None] = lambda epoch: None
 
@@ -88,13 +89,13 @@ class Writer:
             return True
         self._pending.popleft()
         self._dead_letter.flush()
-        if outcome.checkpoints is not None and outcome.epoch != self._broken_epoch:
-            self.acked = (outcome.epoch, outcome.checkpoints)
+        if outcome.epoch != self._broken_epoch:
+            self.ended = outcome.ended
+            if outcome.checkpoints is not None:
+                self.acked = (outcome.epoch, outcome.checkpoints)
         return True
 
-    def _write(
-        self, verdicts: Verdicts, epoch: int, write: Callable[[Verdicts], Written]
-    ) -> None:
+    def _write(self, verdicts: Verdicts, epoch: int, write: Callable[[Verdicts], Written]) -> None:
         """Write unless the epoch is over; what is abandoned is read again from the commits."""
         if epoch == self._broken_epoch:
             return

@@ -16,13 +16,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.settings.compose import compose, help_text, mask
 from engine.config import AppConf, FileConf, KafkaConf, RuleConf, SourceConf
 from engine.errors import ConfigError
-from engine.settings.overrides import flatten
 from engine.paths import bundled
-from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, options, preset
 from engine.schema import leaves
+from engine.settings.compose import compose, help_text, mask
+from engine.settings.overrides import flatten
+from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, options, preset
 from engine.settings.yaml_file import parse
 
 INVALID = Path(__file__).parent / "cases" / "invalid"

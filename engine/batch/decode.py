@@ -126,7 +126,7 @@ def _reject_frame(
         "partition": records.partition[rows],
         "offset": records.offset[rows],
         "reason": [kernel.REASONS[code] for code in status[rows]],
-        "value": [records.value(i) for i in rows],
+        "value": [records.value(i) for i in rows.tolist()],
     }
     schema = {"partition": pl.Int32, "offset": pl.Int64, "reason": pl.String, "value": pl.Binary}
     return pl.DataFrame(columns, schema=schema)

@@ -61,16 +61,18 @@ def final_verdicts(
 ) -> Verdicts:
     """Judge every address of a closed window; a partial one by its monotone rules only."""
     n = int(pane.used[0])
-    counts = [column[:n] for column in (pane.events, pane.clicks, pane.categories)]
+    events, clicks, categories = pane.events[:n], pane.clicks[:n], pane.categories[:n]
     mask = np.empty(n, np.uint64)
-    judge_rows(rules.program, *counts, mask)
+    judge_rows(rules.program, events, clicks, categories, mask)
     if partial:
         mask &= np.uint64(rules.monotone_mask)
     frame = pl.DataFrame(
         [
             pane.high[:n],
             pane.low[:n],
-            *counts,
+            events,
+            clicks,
+            categories,
             pane.saturated[:n],
             mask,
             mask & ~pane.fired[:n],

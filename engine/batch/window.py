@@ -26,6 +26,7 @@ from engine.kernels.accumulate import (
     grown,
     merge,
 )
+from engine.kernels.address import Int
 from engine.kernels.triage import (
     ACCEPTED,
     LATE_AFTER_IDLE,
@@ -134,9 +135,19 @@ class OpenWindows:
         pane = self.panes.get(number)
         if pane is None:
             pane = self.panes[number] = Pane(len(self.pmax_s))
-        columns = [rows[name].to_numpy() for name in ("partition", "offset", "pmax_before")]
-        mark_first(*columns, pane.first_offset, pane.first_pmax)
-        keys = tuple(rows[name].to_numpy() for name in ("high", "low", "category", "kind"))
+        mark_first(
+            rows["partition"].to_numpy(),
+            rows["offset"].to_numpy(),
+            rows["pmax_before"].to_numpy(),
+            pane.first_offset,
+            pane.first_pmax,
+        )
+        keys = (
+            rows["high"].to_numpy(),
+            rows["low"].to_numpy(),
+            rows["category"].to_numpy(),
+            rows["kind"].to_numpy(),
+        )
         budget = np.array([self.spec.max_keys - self.n_keys, 0], np.int64)
         crossings, n, row = empty_crossings(len(rows) * int(self.early_mask).bit_count()), 0, 0
         while True:
@@ -231,7 +242,7 @@ class OpenWindows:
     def _merged(self, held: list[PaneArrays]) -> PaneArrays:
         into = empty_pane()
         for arrays in held:
-            key = 0
+            key: Int = 0
             while (
                 key := merge(into, arrays, self.seed, key, self.spec.max_categories)
             ) < arrays.used[0]:

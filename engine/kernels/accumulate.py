@@ -6,15 +6,18 @@ caller doubles (`grown`). Distinct categories are linked lists in one pool, exac
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from engine.kernels.address import Int
 from engine.kernels.decode import CLICK
-from engine.kernels.judge import judge_counts
+from engine.kernels.judge import STACK_SIZE, judge_counts
 from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
+from engine.rule_programs import Program
 
 
 class PaneArrays(NamedTuple):
@@ -38,6 +41,9 @@ class PaneArrays(NamedTuple):
     used: NDArray[np.int64]
 
 
+EventColumns = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]
+
+
 class Crossings(NamedTuple):
     """Rows at which a monotone rule first held: `new_mask`; `mask` is all that fired so far."""
 
@@ -51,37 +57,57 @@ class Crossings(NamedTuple):
     saturated: NDArray[np.uint8]
 
 
+KEY_COLUMNS = ("high", "low", "events", "clicks", "categories", "saturated", "fired", "head")
+
+
 def empty_pane() -> PaneArrays:
     """Return a pane without keys."""
     n = FIRST_CAPACITY
-    words = (np.empty(n, np.uint64), np.empty(n, np.uint64))
-    counts = tuple(np.zeros(n, np.uint32) for _ in range(3))
-    flags = (np.zeros(n, np.uint8), np.zeros(n, np.uint64), np.full(n, EMPTY, np.int32))
-    pool = (np.empty(n, np.int64), np.empty(n, np.int32))
-    slots = np.full(2 * n, EMPTY, np.int32)
-    return PaneArrays(slots, *words, *counts, *flags, *pool, np.zeros(2, np.int64))
+    return PaneArrays(
+        slots=np.full(2 * n, EMPTY, np.int32),
+        high=np.empty(n, np.uint64),
+        low=np.empty(n, np.uint64),
+        events=np.zeros(n, np.uint32),
+        clicks=np.zeros(n, np.uint32),
+        categories=np.zeros(n, np.uint32),
+        saturated=np.zeros(n, np.uint8),
+        fired=np.zeros(n, np.uint64),
+        head=np.full(n, EMPTY, np.int32),
+        pool_value=np.empty(n, np.int64),
+        pool_next=np.empty(n, np.int32),
+        used=np.zeros(2, np.int64),
+    )
 
 
 def empty_crossings(n: int) -> Crossings:
     """Return room for n crossings."""
-    u32 = tuple(np.empty(n, np.uint32) for _ in range(3))
-    ints = (np.empty(n, np.int64), np.empty(n, np.int64))
-    masks = (np.empty(n, np.uint64), np.empty(n, np.uint64))
-    return Crossings(*ints, *masks, *u32, np.empty(n, np.uint8))
+    return Crossings(
+        row=np.empty(n, np.int64),
+        key=np.empty(n, np.int64),
+        mask=np.empty(n, np.uint64),
+        new_mask=np.empty(n, np.uint64),
+        events=np.empty(n, np.uint32),
+        clicks=np.empty(n, np.uint32),
+        categories=np.empty(n, np.uint32),
+        saturated=np.empty(n, np.uint8),
+    )
 
 
 def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
     """Return the pane with twice the room in whichever part is full."""
     n_keys, n_entries = pane.used
     if n_entries == len(pane.pool_value):
-        pool = {name: _doubled(getattr(pane, name)) for name in ("pool_value", "pool_next")}
-        pane = pane._replace(**pool)
+        pane = _with_doubled(pane, ("pool_value", "pool_next"))
     if n_keys == len(pane.high):
-        names = [n for n in pane._fields if n not in ("slots", "pool_value", "pool_next", "used")]
-        pane = pane._replace(**{name: _doubled(getattr(pane, name)) for name in names})
+        pane = _with_doubled(pane, KEY_COLUMNS)
         pane = pane._replace(slots=np.full(2 * len(pane.slots), EMPTY, np.int32))
         refill(pane.slots, pane.high, pane.low, n_keys, seed)
     return pane
+
+
+def _with_doubled(pane: PaneArrays, names: Sequence[str]) -> PaneArrays:
+    columns: dict[str, Any] = {name: _doubled(getattr(pane, name)) for name in names}
+    return pane._replace(**columns)
 
 
 def _doubled(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -91,9 +117,9 @@ def _doubled(array: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 @njit(cache=True, nogil=True)
-def add_key(pane, high, low, at):
+def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
     """Append a key whose place in slots is `at`; return its index."""
-    index = pane.used[0]
+    index: Int = pane.used[0]
     pane.used[0] += 1
     pane.slots[at] = index
     pane.high[index], pane.low[index] = high, low
@@ -105,7 +131,7 @@ def add_key(pane, high, low, at):
 
 
 @njit(cache=True, nogil=True)
-def add_category(pane, key, value, max_categories):
+def add_category(pane: PaneArrays, key: Int, value: Int, max_categories: int) -> bool:
     """Count `value` once for the key; return False where the pool has no room for it."""
     entry = pane.head[key]
     while entry != EMPTY:
@@ -127,7 +153,18 @@ def add_category(pane, key, value, max_categories):
 
 
 @njit(cache=True, nogil=True)
-def accumulate(pane, seed, rows, first, budget, program, early_mask, max_categories, out, n_out):
+def accumulate(
+    pane: PaneArrays,
+    seed: np.uint64,
+    rows: EventColumns,
+    first: int,
+    budget: NDArray[np.int64],
+    program: Program,
+    early_mask: np.uint64,
+    max_categories: int,
+    out: Crossings,
+    n_out: int,
+) -> tuple[int, int]:
     """Count rows[first:] into the pane and judge monotone rules after each event.
 
     rows = (high uint64[n], low uint64[n], category int64[n], kind uint8[n]); budget = how many new
@@ -135,7 +172,7 @@ def accumulate(pane, seed, rows, first, budget, program, early_mask, max_categor
     out: `Crossings` with room for n more. Returns (row where the pane was full or n, n_out).
     """
     high, low, category, kind = rows
-    stack = np.empty(32, np.float64)
+    stack = np.empty(STACK_SIZE, np.float64)
     for i in range(first, len(high)):
         key, at = find(pane.slots, pane.high, pane.low, high[i], low[i], seed)
         if key == EMPTY:
@@ -169,7 +206,9 @@ def accumulate(pane, seed, rows, first, budget, program, early_mask, max_categor
 
 
 @njit(cache=True, nogil=True)
-def merge(into, pane, seed, first, max_categories):
+def merge(
+    into: PaneArrays, pane: PaneArrays, seed: np.uint64, first: Int, max_categories: int
+) -> Int:
     """Add the keys of `pane` from index `first` on; return where `into` was full, or n keys."""
     for key in range(first, pane.used[0]):
         target, at = find(into.slots, into.high, into.low, pane.high[key], pane.low[key], seed)
@@ -185,4 +224,5 @@ def merge(into, pane, seed, first, max_categories):
         into.events[target] += pane.events[key]
         into.clicks[target] += pane.clicks[key]
         into.saturated[target] |= pane.saturated[key]
-    return pane.used[0]
+    n_keys: Int = pane.used[0]
+    return n_keys

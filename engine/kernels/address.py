@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Int = int | np.int64  # what a kernel takes for a whole number
+Words = tuple[bool, np.uint64, np.uint64]
 
 MAX_TEXT_BYTES = 45
 MAPPED = np.uint64(0xFFFF00000000)
-NO_WORDS = (False, np.uint64(0), np.uint64(0))
+NO_WORDS: Words = (False, np.uint64(0), np.uint64(0))
 
 _DOT, _COLON, _ZERO, _NINE = 46, 58, 48, 57
 
 
 @njit(cache=True, nogil=True)
-def parse_v4(buffer, start, end):
+def parse_v4(buffer: Bytes, start: int, end: int) -> tuple[bool, Int]:
     """Return (ok, 32-bit value) of the dotted quad buffer[start:end]; no leading zeros."""
-    value, octet, n_digits, n_dots = 0, 0, 0, 0
+    value: Int = 0
+    octet: Int = 0
+    n_digits, n_dots = 0, 0
     for i in range(start, end):
         byte = np.int64(buffer[i])
         if _ZERO <= byte <= _NINE:
@@ -39,7 +46,7 @@ def parse_v4(buffer, start, end):
 
 
 @njit(cache=True, nogil=True)
-def hex_digit(byte):
+def hex_digit(byte: Int) -> Int:
     """Return the value of an ASCII hex digit, or -1."""
     if _ZERO <= byte <= _NINE:
         return byte - _ZERO
@@ -48,7 +55,7 @@ def hex_digit(byte):
 
 
 @njit(cache=True, nogil=True)
-def parse_v6(buffer, start, end):
+def parse_v6(buffer: Bytes, start: int, end: int) -> Words:
     """Return (ok, high, low) of the IPv6 text buffer[start:end] (RFC 4291, 2.2; no zone)."""
     before_h, before_l = np.uint64(0), np.uint64(0)
     after_h, after_l = np.uint64(0), np.uint64(0)
@@ -66,7 +73,8 @@ def parse_v6(buffer, start, end):
             if buffer[i] != _COLON:
                 return NO_WORDS
             i += 1
-        group, n_digits, first = np.int64(0), 0, i
+        group: Int = np.int64(0)
+        n_digits, first = 0, i
         while i < end and n_digits <= 4:
             digit = hex_digit(np.int64(buffer[i]))
             if digit < 0:
@@ -103,7 +111,7 @@ def parse_v6(buffer, start, end):
 
 
 @njit(cache=True, nogil=True)
-def shift_left(high, low, n_bits):
+def shift_left(high: np.uint64, low: np.uint64, n_bits: int) -> tuple[np.uint64, np.uint64]:
     """Return the 128-bit word shifted left by a multiple of 16, at most 128."""
     if n_bits >= 128:
         return np.uint64(0), np.uint64(0)
@@ -116,7 +124,7 @@ def shift_left(high, low, n_bits):
 
 
 @njit(cache=True, nogil=True)
-def parse_address(buffer, start, end):
+def parse_address(buffer: Bytes, start: int, end: int) -> Words:
     """Return (ok, high, low) of the address text buffer[start:end], IPv4 as mapped."""
     if end - start > MAX_TEXT_BYTES:
         return NO_WORDS
@@ -130,7 +138,7 @@ def parse_address(buffer, start, end):
 
 
 @njit(cache=True, nogil=True)
-def put_int(out, at, value):
+def put_int(out: Bytes, at: int, value: Int) -> int:
     """Write a non-negative or negative int64 in decimal at out[at:]; return the end."""
     if value < 0:
         out[at] = 45
@@ -147,7 +155,7 @@ def put_int(out, at, value):
 
 
 @njit(cache=True, nogil=True)
-def put_v4(out, at, value):
+def put_v4(out: Bytes, at: int, value: Int) -> int:
     """Write the 32-bit value as a dotted quad at out[at:]; return the end."""
     for shift in (24, 16, 8, 0):
         at = put_int(out, at, (value >> shift) & 255)
@@ -158,14 +166,14 @@ def put_v4(out, at, value):
 
 
 @njit(cache=True, nogil=True)
-def group_of(high, low, i):
+def group_of(high: np.uint64, low: np.uint64, i: int) -> Int:
     """Return the i-th of the eight 16-bit groups."""
     word = high if i < 4 else low
     return np.int64((word >> np.uint64(16 * (3 - i % 4))) & np.uint64(0xFFFF))
 
 
 @njit(cache=True, nogil=True)
-def longest_zero_run(high, low):
+def longest_zero_run(high: np.uint64, low: np.uint64) -> tuple[int, int]:
     """Return (first, length) of the longest run of two or more zero groups, the first of equals."""
     best, best_length, i = 8, 1, 0
     while i < 8:
@@ -179,7 +187,7 @@ def longest_zero_run(high, low):
 
 
 @njit(cache=True, nogil=True)
-def put_v6(out, at, high, low):
+def put_v6(out: Bytes, at: int, high: np.uint64, low: np.uint64) -> int:
     """Write RFC 5952 text at out[at:]; return the end."""
     gap, gap_length = longest_zero_run(high, low)
     i = 0
@@ -205,7 +213,7 @@ def put_v6(out, at, high, low):
 
 
 @njit(cache=True, nogil=True)
-def put_address(out, at, high, low):
+def put_address(out: Bytes, at: int, high: np.uint64, low: np.uint64) -> int:
     """Write the canonical text of an address at out[at:] (45 bytes at most); return the end."""
     if high == np.uint64(0) and (low >> np.uint64(32)) == np.uint64(0xFFFF):
         return put_v4(out, at, np.int64(low & np.uint64(0xFFFFFFFF)))

@@ -1,7 +1,7 @@
-"""Records to events in one pass over the bytes, without a parsed document in between.
+r"""Records to events in one pass over the bytes, without a parsed document in between.
 
 Each record is judged alone, by its own bytes, so a bad one never touches its neighbours. The few
-that hold an escape where we must read (`"\\u0069p"`) get the status ESCAPED and are decoded by
+that hold an escape where we must read (`"\u0069p"`) get the status ESCAPED and are decoded by
 `engine.batch.decode` through the standard library. Statuses index REASONS; 0 is an event.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from engine.kernels.address import parse_address
+from engine.kernels.address import Bytes, Int, parse_address
 from engine.kernels.json_text import (
     CLOSE_OBJECT,
     COMMA,
@@ -73,7 +73,7 @@ class Fields(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def find_field(buffer, start, end, fields):
+def find_field(buffer: Bytes, start: int, end: int, fields: Fields) -> int:
     """Return which of the five fields the key buffer[start:end] names, or -1."""
     first = 0
     for field in range(5):
@@ -91,7 +91,7 @@ def find_field(buffer, start, end, fields):
 
 
 @njit(cache=True, nogil=True)
-def read_int(buffer, i, end):
+def read_int(buffer: Bytes, i: int, end: int) -> tuple[bool, np.int64]:
     """Return (fits int64, value) of the integer literal buffer[i:end]."""
     negative = buffer[i] == MINUS
     if negative:
@@ -108,7 +108,7 @@ def read_int(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def read_number_field(buffer, i, end, depth):
+def read_number_field(buffer: Bytes, i: int, end: int, depth: int) -> tuple[int, int, np.int64]:
     """Return (position after, state, value) of a time or a category."""
     if buffer[i] == MINUS or 48 <= buffer[i] <= 57:
         after, whole = skip_number(buffer, i, end)
@@ -121,7 +121,9 @@ def read_number_field(buffer, i, end, depth):
 
 
 @njit(cache=True, nogil=True)
-def read_ip_field(buffer, i, end, depth):
+def read_ip_field(
+    buffer: Bytes, i: int, end: int, depth: int
+) -> tuple[int, int, np.uint64, np.uint64]:
     """Return (position after, state, high, low) of an address."""
     if buffer[i] == QUOTE:
         after, escaped = skip_string(buffer, i + 1, end)
@@ -134,7 +136,7 @@ def read_ip_field(buffer, i, end, depth):
 
 
 @njit(cache=True, nogil=True)
-def read_type_field(buffer, i, end, depth):
+def read_type_field(buffer: Bytes, i: int, end: int, depth: int) -> tuple[int, int, int]:
     """Return (position after, state, kind) of a type."""
     if buffer[i] == QUOTE:
         after, escaped = skip_string(buffer, i + 1, end)
@@ -151,7 +153,9 @@ def read_type_field(buffer, i, end, depth):
 
 
 @njit(cache=True, nogil=True)
-def read_object(buffer, i, end, depth, fields, states):
+def read_object(
+    buffer: Bytes, i: int, end: int, depth: int, fields: Fields, states: Bytes
+) -> tuple[int, np.int64, np.int64, np.uint64, np.uint64, int, int]:
     """Read the members of the object whose brace is at i; the first of equal keys counts.
 
     Returns (position after or -1, time, category, high, low, kind, payload start), the last -1
@@ -202,14 +206,14 @@ def read_object(buffer, i, end, depth, fields, states):
 
 
 @njit(cache=True, nogil=True)
-def is_usable(states):
+def is_usable(states: Bytes) -> bool:
     """Return True where at least one field could be used, so that the object is the event."""
     numbers = states[TIME] == GOOD or states[CATEGORY] == GOOD
-    return numbers or states[IP] >= GOOD or states[TYPE] >= GOOD
+    return bool(numbers or states[IP] >= GOOD or states[TYPE] >= GOOD)
 
 
 @njit(cache=True, nogil=True)
-def field_status(states, time, kind, reject_unknown):
+def field_status(states: Bytes, time: Int, kind: int, reject_unknown: bool) -> int:
     """Return the first reason why the fields are no event, or OK."""
     if states[TIME] != GOOD:
         return BAD_TIME if states[TIME] == BAD else MISSING_TIME
@@ -227,7 +231,9 @@ def field_status(states, time, kind, reject_unknown):
 
 
 @njit(cache=True, nogil=True)
-def read_record(buffer, start, end, fields, states):
+def read_record(
+    buffer: Bytes, start: int, end: int, fields: Fields, states: Bytes
+) -> tuple[int, np.int64, np.int64, np.uint64, np.uint64, int]:
     """Return (status, time, category, high, low, kind) of the record buffer[start:end]."""
     nothing = (np.int64(0), np.int64(0), np.uint64(0), np.uint64(0), UNKNOWN)
     if end < start:
@@ -271,7 +277,14 @@ class Decoded(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def decode_records(buffer, starts, ends, timestamps_ms, fields, max_future_ms):
+def decode_records(
+    buffer: Bytes,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    timestamps_ms: NDArray[np.int64],
+    fields: Fields,
+    max_future_ms: int,
+) -> Decoded:
     """Decode the records buffer[starts[i]:ends[i]]; an end before its start is a null value.
 
     buffer is uint8[:] (read-only), starts, ends and timestamps_ms are int64[n].

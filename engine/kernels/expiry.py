@@ -50,7 +50,14 @@ def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> Ex
 
 
 @njit(cache=True, nogil=True)
-def admit(table, seed, high, low, expiry_s, action):
+def admit(
+    table: ExpiryArrays,
+    seed: np.uint64,
+    high: NDArray[np.uint64],
+    low: NDArray[np.uint64],
+    expiry_s: NDArray[np.int64],
+    action: NDArray[np.uint8],
+) -> None:
     """Set action[i] (uint8) to SKIP where a later expiry is known, else note this one.
 
     high, low uint64[n], expiry_s int64[n]; the table must have room for n more addresses.

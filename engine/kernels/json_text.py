@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from engine.kernels.address import Bytes
+
 MAX_DEPTH = 64
 
 QUOTE, BACKSLASH, COMMA, COLON, MINUS, DOT = 34, 92, 44, 58, 45, 46
@@ -17,7 +19,7 @@ _ZERO, _NINE, _SPACE, _U = 48, 57, 32, 117
 
 
 @njit(cache=True, nogil=True)
-def skip_space(buffer, i, end):
+def skip_space(buffer: Bytes, i: int, end: int) -> int:
     """Return the first position at or after i that is not JSON whitespace."""
     while i < end:
         byte = buffer[i]
@@ -28,7 +30,7 @@ def skip_space(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def utf8_length(buffer, i, end):
+def utf8_length(buffer: Bytes, i: int, end: int) -> int:
     """Return the length of the multi-byte UTF-8 sequence at i, or 0 (Unicode 15, table 3-7)."""
     lead = buffer[i]
     low, high = 0x80, 0xBF
@@ -53,7 +55,7 @@ def utf8_length(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def escape_length(buffer, i, end):
+def escape_length(buffer: Bytes, i: int, end: int) -> int:
     """Return the length of the escape at the backslash i, or 0."""
     if i + 1 >= end:
         return 0
@@ -74,8 +76,8 @@ def escape_length(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def skip_string(buffer, i, end):
-    """Return (position after the closing quote or -1, has an escape); i is after the opening one."""
+def skip_string(buffer: Bytes, i: int, end: int) -> tuple[int, bool]:
+    """Return (position after the closing quote or -1, has an escape); i is behind the first."""
     escaped = False
     while i < end:
         byte = buffer[i]
@@ -96,7 +98,7 @@ def skip_string(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def skip_digits(buffer, i, end):
+def skip_digits(buffer: Bytes, i: int, end: int) -> int:
     """Return the position after one or more digits, or -1."""
     first = i
     while i < end and _ZERO <= buffer[i] <= _NINE:
@@ -105,7 +107,7 @@ def skip_digits(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def skip_number(buffer, i, end):
+def skip_number(buffer: Bytes, i: int, end: int) -> tuple[int, bool]:
     """Return (position after the number or -1, is an integer literal)."""
     if i < end and buffer[i] == MINUS:
         i += 1
@@ -129,7 +131,7 @@ def skip_number(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def is_word(buffer, i, end, word):
+def is_word(buffer: Bytes, i: int, end: int, word: tuple[int, ...]) -> bool:
     """Return True where the bytes at i are those of `word` (a tuple of bytes)."""
     if i + len(word) > end:
         return False
@@ -143,7 +145,7 @@ TRUE, FALSE, NULL = (116, 114, 117, 101), (102, 97, 108, 115, 101), (110, 117, 1
 
 
 @njit(cache=True, nogil=True)
-def skip_scalar(buffer, i, end):
+def skip_scalar(buffer: Bytes, i: int, end: int) -> int:
     """Return the position after a string, number, true, false or null; or -1."""
     byte = buffer[i]
     if byte == QUOTE:
@@ -156,8 +158,8 @@ def skip_scalar(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def skip_key(buffer, i, end):
-    """Return (position of the value behind the key and colon at i or -1, end of the key, escaped)."""
+def skip_key(buffer: Bytes, i: int, end: int) -> tuple[int, int, bool]:
+    """Return (position of the value after the key at i, or -1; end of the key; escaped)."""
     if i >= end or buffer[i] != QUOTE:
         return -1, -1, False
     i, escaped = skip_string(buffer, i + 1, end)
@@ -171,7 +173,7 @@ def skip_key(buffer, i, end):
 
 
 @njit(cache=True, nogil=True)
-def skip_value(buffer, i, end, depth):
+def skip_value(buffer: Bytes, i: int, end: int, depth: int) -> int:
     """Return the position after the value at i, or -1; `depth` containers are open around it."""
     kinds, n_open = np.uint64(0), 0  # one bit for each container opened here: 1 is an object
     while True:

@@ -1,7 +1,7 @@
-"""Verdict rows to bytes: values, and commands in the Redis protocol, with no object a row.
+r"""Verdict rows to bytes: values, and commands in the Redis protocol, with no object a row.
 
 A template is a list of parts, each a piece of constant text or a thing of the row; one kernel fills
-it in for every row. Bulk parts carry their RESP length (`$3\\r\\nfoo\\r\\n`), plain ones do not.
+it in for every row. Bulk parts carry their RESP length (`$3\r\nfoo\r\n`), plain ones do not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from engine.kernels.address import MAX_TEXT_BYTES, put_address, put_int
+from engine.kernels.address import MAX_TEXT_BYTES, Bytes, put_address, put_int
 
 TEXT, ADDRESS, KEY, VALUE, MEMBER, TTL = range(6)
 BULK = 8  # added to a part: with its RESP length
@@ -85,7 +85,7 @@ def value_form(*, start_s: int, end_s: int, final: bool, reasons: Sequence[str])
 
 
 @njit(cache=True, nogil=True)
-def put_bytes(out, at, source, start, end):
+def put_bytes(out: Bytes, at: int, source: Bytes, start: int, end: int) -> int:
     """Copy source[start:end] to out[at:]; return the end."""
     for k in range(start, end):
         out[at] = source[k]
@@ -94,14 +94,14 @@ def put_bytes(out, at, source, start, end):
 
 
 @njit(cache=True, nogil=True)
-def put_text(out, at, constants, i):
+def put_text(out: Bytes, at: int, constants: Texts, i: int) -> int:
     """Copy constant text i to out[at:]; return the end."""
     start = constants.ends[i - 1] if i > 0 else 0
     return put_bytes(out, at, constants.bytes, start, constants.ends[i])
 
 
 @njit(cache=True, nogil=True)
-def put_word(out, at, word):
+def put_word(out: Bytes, at: int, word: tuple[int, ...]) -> int:
     """Write a tuple of bytes (a compile-time constant) at out[at:]; return the end."""
     for byte in word:
         out[at] = byte
@@ -119,7 +119,7 @@ VIEW_RATE, CATEGORY_COUNT = tuple(b", viewRate: "), tuple(b", categories: ")
 
 
 @njit(cache=True, nogil=True)
-def put_value(out, at, rows, i, form):
+def put_value(out: Bytes, at: int, rows: Rows, i: int, form: ValueForm) -> int:
     """Write the JSON value of row i at out[at:]; return the end."""
     events, clicks = np.int64(rows.events[i]), np.int64(rows.clicks[i])
     at = put_bytes(out, at, form.head, 0, len(form.head))
@@ -142,7 +142,7 @@ def put_value(out, at, rows, i, form):
 
 
 @njit(cache=True, nogil=True)
-def put_member(out, at, rows, i):
+def put_member(out: Bytes, at: int, rows: Rows, i: int) -> int:
     """Write row i as a member of the `sets` layout at out[at:]; return the end."""
     events, clicks = np.int64(rows.events[i]), np.int64(rows.clicks[i])
     at = put_address(out, put_word(out, at, IP), rows.high[i], rows.low[i])
@@ -153,7 +153,9 @@ def put_member(out, at, rows, i):
 
 
 @njit(cache=True, nogil=True)
-def put_part(out, at, part, rows, i, form, prefix):
+def put_part(
+    out: Bytes, at: int, part: int, rows: Rows, i: int, form: ValueForm, prefix: Bytes
+) -> int:
     """Write one thing of row i at out[at:]; return the end."""
     if part == VALUE:
         return put_value(out, at, rows, i, form)
@@ -167,7 +169,9 @@ def put_part(out, at, part, rows, i, form, prefix):
 
 
 @njit(cache=True, nogil=True)
-def render(rows, form, plan, row_bytes):
+def render(
+    rows: Rows, form: ValueForm, plan: Template, row_bytes: int
+) -> tuple[Bytes, NDArray[np.int64]]:
     """Fill in the template for every row; a row must fit into row_bytes.
 
     Returns (uint8 bytes, int64[n] where each row ends).

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+from engine.kernels.address import Int
 
 EMPTY = -1
 FIRST_CAPACITY = 64
 
 
 @njit(cache=True, nogil=True)
-def mix(high, low, seed):
+def mix(high: np.uint64, low: np.uint64, seed: np.uint64) -> np.uint64:
     """Return a 64-bit hash of the key (multiply and fold, constants of MurmurHash3's finaliser)."""
     h = (low ^ seed) * np.uint64(0xFF51AFD7ED558CCD)
     h ^= h >> np.uint64(33)
@@ -23,7 +26,14 @@ def mix(high, low, seed):
 
 
 @njit(cache=True, nogil=True)
-def find(slots, highs, lows, high, low, seed):
+def find(
+    slots: NDArray[np.int32],
+    highs: NDArray[np.uint64],
+    lows: NDArray[np.uint64],
+    high: np.uint64,
+    low: np.uint64,
+    seed: np.uint64,
+) -> tuple[Int, np.uint64]:
     """Return (index of the key or EMPTY, position in slots where it is or would go)."""
     mask = np.uint64(len(slots) - 1)
     at = mix(high, low, seed) & mask
@@ -35,7 +45,13 @@ def find(slots, highs, lows, high, low, seed):
 
 
 @njit(cache=True, nogil=True)
-def refill(slots, highs, lows, n_keys, seed):
+def refill(
+    slots: NDArray[np.int32],
+    highs: NDArray[np.uint64],
+    lows: NDArray[np.uint64],
+    n_keys: int,
+    seed: np.uint64,
+) -> None:
     """Place the first n_keys keys into `slots`, which must be all EMPTY and large enough."""
     mask = np.uint64(len(slots) - 1)
     for index in range(n_keys):

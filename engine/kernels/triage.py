@@ -18,8 +18,11 @@ N_LATE, LATE_BY_SUM_S, LATE_BY_MAX_S = 0, 1, 2
 
 
 class WindowTimes(NamedTuple):
-    """The numbers of triage. `watermark_s` closed panes; `restored_s` is the end of the last
-    window that an earlier run has acknowledged."""
+    """The numbers of triage.
+
+    Panes that end by `watermark_s` are closed; `restored_s` is the end of the last window that an
+    earlier run has acknowledged.
+    """
 
     pane_s: int
     length_s: int
@@ -38,7 +41,13 @@ class Triage(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def triage(partition, time, times, pmax, lateness):
+def triage(
+    partition: NDArray[np.int32],
+    time: NDArray[np.int64],
+    times: WindowTimes,
+    pmax: NDArray[np.int64],
+    lateness: NDArray[np.int64],
+) -> Triage:
     """Decide each event's action and move pmax (int64[n_partitions], NEVER where none) by it.
 
     partition int32[n], time int64[n]; lateness int64[3, n_partitions] gets the late events added.
@@ -71,7 +80,13 @@ def triage(partition, time, times, pmax, lateness):
 
 
 @njit(cache=True, nogil=True)
-def mark_first(partition, offset, pmax_before, first_offset, first_pmax):
+def mark_first(
+    partition: NDArray[np.int32],
+    offset: NDArray[np.int64],
+    pmax_before: NDArray[np.int64],
+    first_offset: NDArray[np.int64],
+    first_pmax: NDArray[np.int64],
+) -> None:
     """Note where a pane begins in each partition: int64[n_partitions] each, offset -1 where not."""
     for i in range(len(offset)):
         p = partition[i]

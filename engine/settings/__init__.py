@@ -1,1 +1,1 @@
-"""From conf/ and the command line to the checked, typed config of a run; reaches nothing but files."""
+"""From conf/ and the command line to the checked, typed config; reaches nothing but files."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
 from engine.errors import ConfigError
-from engine.settings.interpolation import ResolvedText
 from engine.schema import Declared, declarations, is_group, refusal, show
+from engine.settings.interpolation import ResolvedText
 from engine.settings.yaml_file import scalar
 
 T = TypeVar("T")

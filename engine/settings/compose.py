@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.settings.build import build, fitted
 from engine.config import AppConf, RulesConf
 from engine.errors import ConfigError
+from engine.schema import Declared, declarations, leaves, refusal, show
+from engine.settings.build import build, fitted
 from engine.settings.interpolation import Resolver, close_to
 from engine.settings.manual import help_text
 from engine.settings.overrides import checked, flatten, read_argv, read_file
 from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, SOURCES, preset
-from engine.schema import Declared, declarations, leaves, refusal, show
 from engine.settings.secrecy import mask, without_values
 from engine.settings.yaml_file import load_mapping
 

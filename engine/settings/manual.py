@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.config import AppConf, SourceConf
+from engine.schema import Declared, declarations, leaves
 from engine.settings.overrides import flatten
 from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, SOURCES, options, preset, summary
-from engine.schema import Declared, declarations, leaves
 
 KEY_WIDTH = 40
 OPENING = """\

@@ -14,8 +14,8 @@ from typing import Any
 
 from engine.config import AppConf
 from engine.errors import ConfigError
-from engine.settings.interpolation import TOKEN, literal_part
 from engine.schema import show
+from engine.settings.interpolation import TOKEN, literal_part
 
 MASK = "***"
 SECRET_KEY = re.compile(
