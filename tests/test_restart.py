@@ -1,7 +1,7 @@
 """A crash or a new assignment at any moment: together, all runs wrote what the model says.
 
-A crash is a prefix of what the sink has acknowledged; the next run begins with some commit that came
-before it, as text, and reads the log on from there, in other polls and another interleaving.
+A crash is a prefix of what the sink has acknowledged; the next run begins with some commit that
+came before it, as text, and reads the log on from there, in other polls and another interleaving.
 """
 
 from __future__ import annotations
