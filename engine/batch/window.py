@@ -82,7 +82,7 @@ class OpenWindows:
         self.pmax_s = np.full(n_partitions, NEVER, np.int64)
         self.position = np.full(n_partitions, -1, np.int64)
         self.complete_from_s = np.zeros(n_partitions, np.int64)
-        self.starts_mid_log = np.zeros(n_partitions, np.bool_)
+        self.awaits_first = np.zeros(n_partitions, np.bool_)
         self.lateness = np.zeros((3, n_partitions), np.int64)
         self.watermark_s = self.closed_s = self.restored_s = NEVER
         self.n_late_after_idle = self.n_replayed = self.n_overflow = 0
@@ -93,12 +93,9 @@ class OpenWindows:
         """Go on where an earlier run has committed."""
         self.pmax_s[partition] = checkpoint.pmax_s
         self.complete_from_s[partition] = checkpoint.complete_from_s
+        entered = checkpoint.complete_from_s > 0 and checkpoint.pmax_s == NEVER
+        self.awaits_first[partition] = entered
         self.restored_s = self.closed_s = max(self.closed_s, checkpoint.closed_s)
-
-    def start_mid_log(self, partition: int, *, clock_s: float) -> None:
-        """Take the windows as partial that begin before this partition's first accepted event."""
-        self.starts_mid_log[partition] = True
-        self.complete_from_s[partition] = math.ceil(clock_s) + self.spec.delay_s
 
     def add(self, events: pl.DataFrame) -> list[Verdicts]:
         """Count an EVENT frame; return the early verdicts that it caused."""
@@ -125,11 +122,12 @@ class OpenWindows:
         return [verdicts for verdicts in early if len(verdicts.frame)]
 
     def _note_complete(self, partition: NDArray[np.int32], time: NDArray[np.int64]) -> None:
-        for p in np.flatnonzero(self.starts_mid_log):
+        """Let the first event of a log entered in the middle say from where it is complete."""
+        for p in np.flatnonzero(self.awaits_first):
             rows = np.flatnonzero(partition == p)
             if len(rows):
                 self.complete_from_s[p] = int(time[rows[0]]) + self.spec.delay_s
-                self.starts_mid_log[p] = False
+                self.awaits_first[p] = False
 
     def _add_to_pane(self, number: int, rows: pl.DataFrame) -> Verdicts:
         pane = self.panes.get(number)
@@ -188,8 +186,8 @@ class OpenWindows:
         """Move the watermark and yield the verdicts of the windows it closes, oldest first."""
         watermark_s = self._next_watermark(idle, finished, clock_s)
         self.watermark_s = max(self.watermark_s, watermark_s)
-        for start_s in self._due_windows():
-            yield self._close(start_s)
+        for end_s in sorted(self._ends_until(self.watermark_s)):
+            yield self._close(end_s)
         slide_s, length_s = self.spec.slide_s, self.spec.length_s
         last_end_s = (self.watermark_s - length_s) // slide_s * slide_s + length_s
         self.closed_s = max(self.closed_s, last_end_s)
@@ -208,30 +206,28 @@ class OpenWindows:
         if waiting.any():
             slowest = int(self.pmax_s[waiting].min())
             return slowest if slowest == NEVER else slowest - self.spec.delay_s
-        limit_s = math.inf if finished.all() else clock_s - self.spec.delay_s - self.spec.idle_s
-        ends = {self._last_end_s(number) for number in self.panes}
-        return max([end_s for end_s in ends if end_s <= limit_s], default=NEVER)
+        if finished.all():
+            return max((self._last_end_s(number) for number in self.panes), default=NEVER)
+        over_s = math.floor(clock_s - self.spec.delay_s - self.spec.idle_s)
+        return max(self._ends_until(over_s), default=NEVER)
 
     def _last_end_s(self, number: int) -> int:
         """Return the end of the last window that holds this pane."""
         slide_s = self.spec.slide_s
         return number * self.spec.pane_s // slide_s * slide_s + self.spec.length_s
 
-    def _due_windows(self) -> list[int]:
-        """Return the starts of windows that hold a pane and end by the watermark, in order."""
+    def _ends_until(self, limit_s: int) -> set[int]:
+        """Return the ends, up to a limit, of the windows that hold a pane and are not closed."""
         slide_s, length_s = self.spec.slide_s, self.spec.length_s
-        due = set()
+        ends: set[int] = set()
         for number in self.panes:
-            last = self._last_end_s(number) - length_s
-            first = last - (length_s - 1) // slide_s * slide_s
-            for start_s in range(first, last + 1, slide_s):
-                holds = start_s + length_s > number * self.spec.pane_s
-                if holds and self.closed_s < start_s + length_s <= self.watermark_s:
-                    due.add(start_s)
-        return sorted(due)
+            after_s = max(number * self.spec.pane_s, self.closed_s)
+            first_s = (after_s - length_s) // slide_s * slide_s + slide_s + length_s
+            ends.update(range(first_s, min(self._last_end_s(number), limit_s) + 1, slide_s))
+        return ends
 
-    def _close(self, start_s: int) -> Verdicts:
-        pane_s, end_s = self.spec.pane_s, start_s + self.spec.length_s
+    def _close(self, end_s: int) -> Verdicts:
+        pane_s, start_s = self.spec.pane_s, end_s - self.spec.length_s
         numbers = range(start_s // pane_s, end_s // pane_s)
         held = [self.panes[n].arrays for n in numbers if n in self.panes]
         counted = held[0] if len(held) == 1 else self._merged(held)
