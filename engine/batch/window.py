@@ -118,7 +118,9 @@ class OpenWindows:
         accepted = result.action == ACCEPTED
         if not accepted.all():
             marked = marked.filter(pl.Series(accepted))
-        early = [self._add_to_pane(number, rows) for number, rows in _by_pane(marked)]
+        budget = np.array([self.spec.max_keys - self.n_keys, 0], np.int64)
+        early = [self._add_to_pane(number, rows, budget) for number, rows in _by_pane(marked)]
+        self.n_overflow += int(budget[1])
         return [verdicts for verdicts in early if len(verdicts.frame)]
 
     def _note_complete(self, partition: NDArray[np.int32], time: NDArray[np.int64]) -> None:
@@ -129,7 +131,7 @@ class OpenWindows:
                 self.complete_from_s[p] = int(time[rows[0]]) + self.spec.delay_s
                 self.awaits_first[p] = False
 
-    def _add_to_pane(self, number: int, rows: pl.DataFrame) -> Verdicts:
+    def _add_to_pane(self, number: int, rows: pl.DataFrame, budget: NDArray[np.int64]) -> Verdicts:
         pane = self.panes.get(number)
         if pane is None:
             pane = self.panes[number] = Pane(len(self.pmax_s))
@@ -146,8 +148,7 @@ class OpenWindows:
             rows["category"].to_numpy(),
             rows["kind"].to_numpy(),
         )
-        budget = np.array([self.spec.max_keys - self.n_keys, 0], np.int64)
-        crossings, n, row = empty_crossings(len(rows) * int(self.early_mask).bit_count()), 0, 0
+        crossings, n, row = empty_crossings(len(rows) if self.early_mask else 0), 0, 0
         while True:
             row, n = accumulate(
                 pane.arrays,
@@ -164,7 +165,6 @@ class OpenWindows:
             if row == len(rows):
                 break
             pane.arrays = grown(pane.arrays, self.seed)
-        self.n_overflow += int(budget[1])
         start_s = number * self.spec.pane_s
         crossed_ms = rows["timestamp_ms"].gather(crossings.row[:n])
         return early_verdicts(
