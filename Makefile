@@ -81,5 +81,5 @@ $(JARS)/complete.stamp: tests/services/pom.xml
 	@$(call need,java,openjdk-17-jre-headless)
 	@$(call need,mvn,maven)
 	rm -rf $(JARS)
-	mvn -q -B -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(JARS))
+	MAVEN_OPTS=-Djansi.noreset=true mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(JARS))
 	@touch $@
