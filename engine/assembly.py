@@ -27,7 +27,8 @@ from engine.kafka_source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
-from engine.redis_sink import SCRIPTS, RedisSink
+from engine.redis_scripts import SCRIPTS
+from engine.redis_sink import RedisSink
 from engine.redis_writer import RedisWriter, connection_to
 from engine.rules import RuleSet, load_rules
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing

@@ -7,8 +7,8 @@ sets  the oldest: members of two sets, final values only, which pile up until th
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +18,10 @@ from engine.batch.verdict import Verdicts
 from engine.config import SinkConf
 from engine.kernels import render as form
 from engine.kernels.expiry import AGAIN, FIRST
-from engine.redis_writer import RedisWriter
+from engine.redis_scripts import EXPIRE_LATER, KEEP_LATER, KEEP_LATER_FIELD, sha1
+from engine.redis_writer import Block, RedisWriter
 from engine.rules import RuleSet
 from engine.sinks import (
-    Decided,
     Decisions,
     Timing,
     Written,
@@ -29,28 +29,6 @@ from engine.sinks import (
     statistics_rows,
     value_form,
 )
-
-# A decision that Redis holds already, from before a restart or from another engine, is not
-# shortened. The answer is +OK in either case, so that replies are counted alike.
-KEEP_LATER = """
-if redis.call('TTL', KEYS[1]) <= tonumber(ARGV[2]) then
-  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-end
-return redis.status_reply('OK')
-"""
-KEEP_LATER_FIELD = """
-if redis.call('HTTL', KEYS[1], 'FIELDS', 1, ARGV[1])[1] <= tonumber(ARGV[3]) then
-  redis.call('HSETEX', KEYS[1], 'EX', ARGV[3], 'FIELDS', 1, ARGV[1], ARGV[2])
-end
-return redis.status_reply('OK')
-"""
-EXPIRE_LATER = """
-if redis.call('TTL', KEYS[1]) < tonumber(ARGV[2]) then
-  redis.call('EXPIREAT', KEYS[1], ARGV[1])
-end
-return redis.status_reply('OK')
-"""
-SCRIPTS = {"keys": (KEEP_LATER,), "hash": (KEEP_LATER, KEEP_LATER_FIELD), "sets": (EXPIRE_LATER,)}
 
 KEY, VALUE, TTL = form.KEY + form.BULK, form.VALUE + form.BULK, form.TTL + form.BULK
 ADDRESS, MEMBER = form.ADDRESS + form.BULK, form.MEMBER + form.BULK
@@ -62,11 +40,6 @@ def resp(*words: bytes | str, n_more: int = 0) -> bytes:
     encoded = [word if isinstance(word, bytes) else word.encode() for word in words]
     bulks = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
     return b"*%d\r\n%s" % (len(encoded) + n_more, bulks)
-
-
-def sha1(script: str) -> str:
-    """Return the name under which Redis caches a script."""
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class Layout(NamedTuple):
@@ -128,44 +101,45 @@ class RedisSink:
             return written
         for held, layout in self._kinds:
             decided = held.decide(verdicts, now_s=now_s)
-            written = plus(written, self._write_decided(decided, layout, verdicts, now_s))
-        return written
-
-    def _write_decided(
-        self, decided: Decided, layout: Layout, verdicts: Verdicts, now_s: float
-    ) -> Written:
-        written = Written(0, decided.n_expired)
-        for action, plan in ((FIRST, layout.first), (AGAIN, layout.again)):
-            where = np.flatnonzero(decided.action == action)
-            for i in range(0, len(where), CHUNK_ROWS):
-                rows = picked(decided.rows, where[i : i + CHUNK_ROWS])
-                chunk = self._write(rows, plan, verdicts, set_name=layout.set_name, now_s=now_s)
-                written = plus(written, chunk)
+            written = plus(written, Written(0, decided.n_expired))
+            for action, plan in ((FIRST, layout.first), (AGAIN, layout.again)):
+                for rows in chunks_of(decided.rows, np.flatnonzero(decided.action == action)):
+                    kept_s = self._write(rows, plan, verdicts)
+                    written = plus(written, done(rows, kept_s))
+                    if kept_s is not None and kept_s.any():
+                        held.keep(rows, kept_s, now_s=now_s)
+            written = plus(written, self._expire(layout, decided.rows, now_s))
         return written
 
     def write_statistics(self, verdicts: Verdicts, *, now_s: float) -> Written:
         """Write what was counted for each row."""
         rows, n_expired = statistics_rows(verdicts, self._rules, self._timing, now_s=now_s)
         layout = self._statistics
-        chunk = self._write(rows, layout.again, verdicts, set_name=layout.set_name, now_s=now_s)
-        return plus(chunk, Written(0, n_expired))
+        written = done(rows, self._write(rows, layout.again, verdicts))
+        written = plus(written, self._expire(layout, rows, now_s))
+        return plus(written, Written(0, n_expired))
 
     def _write(
-        self,
-        rows: form.Rows,
-        plan: form.Template,
-        verdicts: Verdicts,
-        *,
-        set_name: str | None,
-        now_s: float,
-    ) -> Written:
-        if len(rows.high) == 0:
-            return Written(0, 0)
+        self, rows: form.Rows, plan: form.Template, verdicts: Verdicts
+    ) -> NDArray[np.int64] | None:
+        """Write rows; return what `RedisWriter.write` does."""
         values = value_form(verdicts, self._rules)
-        block, ends = form.render(rows, values, plan, form.row_bytes(plan, values))
-        if set_name is not None:
-            block, ends = with_expiry(block, ends, set_name, int(rows.ttl_s.max()), now_s)
-        return Written(len(rows.high), 0, self._writer.write(block, ends))
+        row_bytes = form.row_bytes(plan, values)
+
+        def render(where: NDArray[np.int64], late_s: int) -> Block:
+            some = picked(rows, where)
+            return form.render(some._replace(ttl_s=some.ttl_s - late_s), values, plan, row_bytes)
+
+        return self._writer.write(rows.ttl_s, render)
+
+    def _expire(self, layout: Layout, rows: form.Rows, now_s: float) -> Written:
+        """Let the set of this layout, if it is one, live as long as its last member."""
+        if layout.set_name is None or len(rows.high) == 0:
+            return Written(0, 0)
+        command = expire(layout.set_name, rows.ttl_s.max(), now_s)
+        block = np.frombuffer(command, np.uint8), np.array([len(command)])
+        answer = self._writer.write(rows.ttl_s[:1], lambda where, late_s: block)
+        return Written(0, 0, complete=answer is not None)
 
     def forget(self) -> None:
         """Compare with what Redis holds at the next write of each address."""
@@ -175,6 +149,19 @@ class RedisSink:
     def close(self) -> None:
         """Close the connection."""
         self._writer.close()
+
+
+def chunks_of(rows: form.Rows, where: NDArray[np.int64]) -> Iterator[form.Rows]:
+    """Yield these rows in chunks that Redis can take at once."""
+    for i in range(0, len(where), CHUNK_ROWS):
+        yield picked(rows, where[i : i + CHUNK_ROWS])
+
+
+def done(rows: form.Rows, answer: NDArray[np.int64] | None) -> Written:
+    """Return what became of these rows; a value that Redis kept instead is no write of ours."""
+    if answer is None:
+        return Written(0, 0, complete=False)
+    return Written(len(rows.high) - int(np.count_nonzero(answer)), 0)
 
 
 def plus(a: Written, b: Written) -> Written:
@@ -197,11 +184,7 @@ def decision_layout(conf: SinkConf, *, shadow: bool) -> Layout:
     return set_key(conf.prefix.shadow if shadow else conf.prefix.decision)
 
 
-def with_expiry(
-    block: NDArray[np.uint8], ends: NDArray[np.int64], name: str, ttl_s: int, now_s: float
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the block with one command more: the set expires when its last member may."""
+def expire(name: str, ttl_s: int, now_s: float) -> bytes:
+    """Return the command that lets a set expire then, unless it lives longer already."""
     expiry_s = str(math.floor(now_s) + ttl_s)
-    command = resp("EVALSHA", sha1(EXPIRE_LATER), "1", name, expiry_s, str(ttl_s))
-    longer = np.concatenate([block, np.frombuffer(command, np.uint8)])
-    return longer, np.append(ends, len(longer))
+    return resp("EVALSHA", sha1(EXPIRE_LATER), "1", name, expiry_s, str(ttl_s))

@@ -8,7 +8,9 @@ commands that go through here may run twice. Nothing here knows what a verdict i
 from __future__ import annotations
 
 import logging
+import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -33,8 +35,17 @@ PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOW
     b"MISCONF",
 )
 
+# The only commands here that a server may not know are those of the fields of a hash.
+UNKNOWN_COMMAND = re.compile(rb"ERR unknown (redis )?command", re.IGNORECASE)
+KEPT = b"+KEPT "  # what a script answers that leaves a later expiry as it is, and how late
+
 # what each script does is in `engine.sinks`; a writer only loads them at every connect
 Scripts = tuple[str, ...]
+
+Block = tuple[NDArray[np.uint8], NDArray[np.int64]]  # command i is bytes[ends[i - 1]:ends[i]]
+
+# renders the commands of some rows, with TTLs that are so many seconds less than at first
+Render = Callable[[NDArray[np.int64], int], Block]
 
 
 class Wire(Protocol):
@@ -137,24 +148,33 @@ class RedisWriter:
             raise ConnectionError(str(error)) from None
         self._open = True
 
-    def write(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> bool:
-        """Write the commands block[ends[i - 1]:ends[i]]; return False where a stop cut it short."""
-        n_failures = 0
-        while len(ends):
-            failed = self._try(block, ends)
-            if failed is None or len(failed):
+    def write(self, ttl_s: NDArray[np.int64], render: Render) -> NDArray[np.int64] | None:
+        """Write a command for each row, until it is acknowledged or its TTL is over.
+
+        Returns int64[n], for how many seconds Redis keeps another value instead (0: it does not),
+        or None where a stop cut it short. What is sent again is rendered again: its TTL is less.
+        """
+        kept_s, rows = np.zeros(len(ttl_s), np.int64), np.arange(len(ttl_s))
+        begun_s, late_s, n_failures = time.monotonic(), 0, 0
+        while len(rows):
+            replies = self._try(*render(rows, late_s))
+            failed = np.arange(len(rows)) if replies is None else failed_in(replies)
+            if replies is not None and KEPT in replies:
+                kept_s[rows] = kept_in(replies)
+            if len(failed):
                 n_failures += 1
                 self._on_state(False)
                 if self._stopping.wait(self._backoff.compute(n_failures)):
-                    return False
-            if failed is not None:
-                block, ends = pick(block, ends, failed)
+                    return None
+            late_s = int(time.monotonic() - begun_s)
+            rows = rows[failed]
+            rows = rows[ttl_s[rows] > late_s]
         if n_failures:
             self._on_state(True)
-        return True
+        return kept_s
 
-    def _try(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Return the commands to send again, or None where the connection broke."""
+    def _try(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> bytes | None:
+        """Return the replies, or None where the connection broke."""
         try:
             if not self._open:
                 self.connect()
@@ -164,36 +184,34 @@ class RedisWriter:
             self._connection.disconnect()
             log.warning("sink.url: Redis does not answer (%s); waiting and trying again", error)
             return None
-        if replies[:1] != b"-" and b"\n-" not in replies:
-            return np.empty(0, np.int64)
-        return self._failed(replies)
-
-    def _failed(self, replies: bytes) -> NDArray[np.int64]:
-        lines = replies.split(b"\r\n")[:-1]
-        failed = [i for i, line in enumerate(lines) if line.startswith(b"-")]
-        for message in {lines[i][1:] for i in failed}:
-            check_error(message)
-            if message.startswith(b"NOSCRIPT"):
-                self._open = False
-                self._connection.disconnect()
-            log.warning(
-                "sink.url: Redis answers %r; sending again", message.decode("ascii", "replace")
-            )
-        return np.array(failed, np.int64)
+        if b"-NOSCRIPT" in replies:
+            self._open = False
+            self._connection.disconnect()
+        return replies
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.disconnect()
 
 
-def pick(
-    block: NDArray[np.uint8], ends: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the block and ends of some of its commands only."""
-    starts = np.concatenate([[0], ends[:-1]])
-    parts = [block[starts[row] : ends[row]] for row in rows]
-    sizes = [len(part) for part in parts]
-    return np.concatenate([*parts, block[:0]]), np.cumsum(sizes, dtype=np.int64)
+def failed_in(replies: bytes) -> NDArray[np.int64]:
+    """Return which replies are errors that pass by themselves; raise what the others mean."""
+    if replies[:1] != b"-" and b"\n-" not in replies:
+        return np.empty(0, np.int64)
+    lines = replies.split(b"\r\n")[:-1]
+    failed = [i for i, line in enumerate(lines) if line.startswith(b"-")]
+    for message in {lines[i][1:] for i in failed}:
+        check_error(message)
+        text = message.decode("ascii", "replace")
+        log.warning("sink.url: Redis answers %r; sending again", text)
+    return np.array(failed, np.int64)
+
+
+def kept_in(replies: bytes) -> NDArray[np.int64]:
+    """Return for each reply how many seconds Redis keeps another value, 0 where it does not."""
+    lines = replies.split(b"\r\n")[:-1]
+    seconds = (line.removeprefix(KEPT) if line.startswith(KEPT) else 0 for line in lines)
+    return np.array([int(kept) for kept in seconds], np.int64)
 
 
 def refusal(message: str) -> str:
@@ -209,7 +227,7 @@ def check_error(message: bytes) -> None:
     text = message.decode("ascii", "replace")
     if message.startswith(REFUSED):
         raise AuthError(refusal(text))
-    if b"unknown command" in message and b"HSETEX" in message:
+    if UNKNOWN_COMMAND.match(message):
         problem = "'hash' needs Valkey 9 or Redis 8 (HSETEX); this server is older: use 'keys'"
         raise ConfigError(key="sink.layout", problem=problem)
     if not message.startswith(PASSING):

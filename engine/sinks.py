@@ -104,6 +104,13 @@ class Decisions:
         rows = rows_of(frame, np.ceil(expiry_s - now_s).astype(np.int64))
         return Decided(rows, action, expiry_s, n_expired)
 
+    def keep(self, rows: form.Rows, kept_s: NDArray[np.int64], *, now_s: float) -> None:
+        """Note for how long another decision than ours stands (0: it does not)."""
+        longer = kept_s > 0
+        words = (rows.high[longer], rows.low[longer])
+        expiry_s, action = math.floor(now_s) + kept_s[longer], np.empty(len(words[0]), np.uint8)
+        admit(self._table, self._seed, *words, expiry_s, action)
+
 
 def rows_of(frame: pl.DataFrame, ttl_s: NDArray[np.int64]) -> form.Rows:
     """Return the columns of a VERDICT frame as the renderer takes them."""

@@ -40,6 +40,7 @@ LAYERS = {
         "kafka_commits",
         "labels",
         "membership",
+        "redis_scripts",
         "redis_sink",
         "redis_writer",
         "sinks",
