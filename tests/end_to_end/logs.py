@@ -1,0 +1,64 @@
+"""Small logs: the bytes of events, event times near now, and a topic as the model reads it.
+
+Event times lie in the recent past, so that no key is over before it is written. The model judges
+what the broker holds, timestamps and offsets included, not what a test meant to produce.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+
+from tests import naive
+from tests.naive_config import ModelConfig, ModelRule
+from tests.services.kafka import KafkaBroker, Row
+
+IP = "192.0.2.1"
+CLOSER = "198.51.100.1"
+WINDOW_S = 10
+EVENT_RATE = ModelRule("event_rate", "events > 10")
+CATEGORIES_RATE = ModelRule("categories_rate", "categories > 10")
+DEFAULT_RULES = (
+    EVENT_RATE,
+    ModelRule("click_view_rate", "events >= 5 and clicks / max(views, 1) > 3"),
+    CATEGORIES_RATE,
+)
+SEED_RULES = (
+    EVENT_RATE,
+    ModelRule("click_view_rate", "views == 0 or clicks // views > 3"),
+    CATEGORIES_RATE,
+)
+DEFAULT = ModelConfig(rules=DEFAULT_RULES)
+SEED = ModelConfig(rules=SEED_RULES)
+
+
+def window_ago(seconds: int) -> int:
+    """Return the start of the window that was this long ago."""
+    return (int(time.time()) - seconds) // WINDOW_S * WINDOW_S
+
+
+def event(time_s: int, ip: str = IP, *, kind: str = "view", category: int = 1) -> bytes:
+    """Return the record of an event."""
+    members = {"unix_time": time_s, "category_id": category, "ip": ip, "type": kind}
+    return json.dumps(members).encode()
+
+
+def on(partition: int, values: Iterable[bytes | None]) -> list[Row]:
+    """Return these values as records of one partition, to be produced."""
+    return [(partition, value, None, None) for value in values]
+
+
+def closing(kafka: KafkaBroker, topic: str, time_s: int) -> list[Row]:
+    """Return one event for each partition whose time closes every window that is older."""
+    value = event(time_s, CLOSER)
+    return [(partition, value, None, None) for partition in kafka.partitions(topic)]
+
+
+def log_in(kafka: KafkaBroker, topic: str) -> list[naive.Row]:
+    """Return all that the topic holds, as the model takes it; without what only closes windows."""
+    rows = [
+        naive.Row(record.partition(), record.offset(), record.value(), record.timestamp()[1])
+        for record in kafka.records(topic)
+    ]
+    return [row for row in rows if row.value is None or CLOSER.encode() not in row.value]

@@ -1,0 +1,90 @@
+"""A topic, a Valkey and the engines between them: what nearly every test here starts with.
+
+The log is the topic itself, so the model judges what the broker holds, whoever produced it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+
+from tests import naive
+from tests.end_to_end import committed
+from tests.end_to_end.engine_process import EngineProcess
+from tests.end_to_end.judged import differences, wrong_expiries
+from tests.end_to_end.logs import DEFAULT, closing, log_in, on
+from tests.naive_config import ModelConfig
+from tests.services.kafka import KafkaBroker
+from tests.services.process import wait_until
+from tests.services.valkey import ValkeyServer
+
+TO_THE_END = "source.stop_at_end=true"
+DEADLINE_S = 60.0
+
+
+@dataclass
+class Rig:
+    """One topic and one server; an engine reads the one from its beginning and writes the other."""
+
+    kafka: KafkaBroker
+    valkey: ValkeyServer
+    topic: str
+    new_engine: Callable[..., EngineProcess]
+
+    def overrides(self) -> list[str]:
+        """Return what every engine of this rig is told."""
+        return [
+            f"source.bootstrap_servers={self.kafka.bootstrap}",
+            f"source.topic={self.topic}",
+            f"source.group_id={self.topic}",
+            "source.start=earliest",
+            f"sink.url={self.valkey.url}",
+        ]
+
+    def engine(self, *overrides: str, **env: str) -> EngineProcess:
+        """Start an engine; `overrides` go over the rig's own."""
+        return self.new_engine(*self.overrides(), *overrides, env=env)
+
+    def produce(self, partition: int, values: Iterable[bytes | None]) -> None:
+        """Append records to a partition."""
+        self.kafka.produce(self.topic, on(partition, values))
+
+    def close_windows(self, time_s: int) -> None:
+        """Append an event to each partition that closes every window which ends well before."""
+        self.kafka.produce(self.topic, closing(self.kafka, self.topic, time_s))
+
+    def wait_for_commit(self, *, n_open: int) -> None:
+        """Wait until all but the last `n_open` records of each partition are done with."""
+        committed.wait_for_commit(self.kafka, self.topic, n_open=n_open)
+
+    def judged(self, config: ModelConfig = DEFAULT) -> naive.Judgement:
+        """Return the model's answer for the topic."""
+        return naive.judge(log_in(self.kafka, self.topic), config)
+
+    @contextmanager
+    def client(self, db: int = 0) -> Iterator[redis.Redis]:
+        """Look into the server."""
+        with self.valkey.client(db) as client:
+            yield client
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value of a key."""
+        with self.client() as client:
+            value: bytes | None = client.get(key)
+            return value
+
+    def wait_for_key(self, key: str) -> None:
+        """Wait until there is such a key."""
+        wait_until(lambda: self.get(key) is not None, deadline_s=DEADLINE_S, what=key)
+
+    def wrong_keys(self, expected: naive.Judgement) -> str:
+        """Return how keys, values and expiries differ from the model; nothing when they do not."""
+        with self.client() as client:
+            expiries = [
+                f"{key} expires {late_s:.3f} s late"
+                for key, late_s in wrong_expiries(client, expected).items()
+            ]
+            return "\n".join([differences(client, expected), *expiries]).strip()

@@ -1,0 +1,50 @@
+"""A million events: the same keys and values however they are partitioned, as backlog and live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.end_to_end.botgen_log import N_BOTS, N_EVENTS, BotgenLog
+from tests.end_to_end.committed import OFTEN
+from tests.end_to_end.judged import writes_in, wrong_writes
+from tests.end_to_end.rig import TO_THE_END, Rig
+from tests.services.monitor import MonitorRecorder
+
+pytestmark = pytest.mark.timeout(300)  # the model needs its time, and has no other turn to come
+
+
+@pytest.mark.parametrize(("n_partitions", "options"), [(1, []), (4, []), (16, ["--keyed"])])
+def test_a_backlog_ends_with_the_keys_of_the_model(
+    n_partitions: int, options: list[str], rig: Callable[..., Rig], botgen_log: BotgenLog
+) -> None:
+    here = rig(n_partitions)
+    botgen_log.produce(here.kafka, here.topic, *options)
+    engine = here.engine(TO_THE_END, "rules=seed")
+    engine.ends()
+    expected = botgen_log.judged("seed")
+    assert here.wrong_keys(expected) == ""
+    summary = engine.summary
+    assert (summary["events"], summary["late"], summary["rejected"]) == (N_EVENTS, 0, {})
+    assert summary["verdicts"] == len(expected.verdicts)
+    assert summary["addresses_flagged"] == len(expected.decisions) > 10_000
+
+
+def test_live_every_value_that_redis_was_told_is_true(
+    rig: Callable[..., Rig], botgen_log: BotgenLog
+) -> None:
+    here = rig(4)
+    with MonitorRecorder(here.valkey.url) as recorder:
+        engine = here.engine("source.start=latest", OFTEN)
+        here.wait_for_commit(n_open=0)
+        botgen_log.produce(here.kafka, here.topic)
+        here.close_windows(botgen_log.end_s + 60)
+        here.wait_for_commit(n_open=1)
+        engine.terminate()
+        engine.ends()
+    expected = botgen_log.judged("default")
+    assert wrong_writes(recorder.commands, expected) == []
+    assert here.wrong_keys(expected) == ""
+    early = [write for write in writes_in(recorder.commands) if not write.claim["final"]]
+    assert len({write.ip for write in early}) == N_BOTS
