@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from engine import __version__
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
 from engine.config import AppConf, KafkaConf
 from engine.detections import addresses
 from engine.embedded import Embedded
-from engine.errors import BUG_EXIT_CODE, BotsieveError
+from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
 from engine.kafka_source import KafkaSource
 from engine.labels import load_labels
 from engine.metrics import Metrics
@@ -34,8 +33,8 @@ from engine.summary import lines_how_to_look, summary_text, write_summary
 from engine.view import View, make_view
 from engine.warm_up import warm_up
 
-log = logging.getLogger("engine")
-
+WATCH_S = 0.25
+PLAIN_WIDTH = 100
 LINE = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
@@ -73,16 +72,34 @@ def run_task(conf: AppConf) -> None:
     rules = rule_set(conf)
     metrics = Metrics()
     demo = Embedded(conf.deploy, topic=topic_of(conf)) if conf.deploy.kind == "embedded" else None
-    log.info("loading the kernels (the first time on a machine they are compiled: about 30 s)")
+    check_files(conf)
+    if conf.view != "none":
+        print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
     warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1)
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)
         run = Run(conf, rules, metrics)
-        view = make_view(conf.view, metrics, run.detections, stream=sys.stderr, title="Botsieve")
+        kind = view_kind(conf)
+        view = make_view(kind, metrics, run.detections, stream=sys.stderr, title="Botsieve")
         with view, logging_to(view), signals(run, demo):
             watch(run, demo, view)
         report(run, demo)
+
+
+def check_files(conf: AppConf) -> None:
+    """Refuse now what would only be found out when the run is over."""
+    if conf.labels is not None:
+        load_labels(conf.labels)
+    if conf.summary.json is not None and not Path(conf.summary.json).absolute().parent.is_dir():
+        problem = f"'{conf.summary.json}' cannot be written: there is no such folder"
+        raise ConfigError(key="summary.json", problem=problem)
+
+
+def view_kind(conf: AppConf) -> str:
+    """Return the view to make: two writers on one terminal would tear a live one."""
+    shares_terminal = conf.sink.kind == "console" and sys.stdout.isatty()
+    return "plain" if conf.view == "auto" and shares_terminal else conf.view
 
 
 def topic_of(conf: AppConf) -> str:
@@ -132,12 +149,14 @@ def watch(run: Run, demo: Embedded | None, view: View) -> None:
     steps = run.pipeline.run_in_threads if kafka else run.pipeline.run_in_turn
     thread = threading.Thread(target=guarded, args=(steps, failures, done), name="pipeline")
     thread.start()
-    draining = False
+    draining, shown_s = False, 0.0
     try:
         if demo is not None:
             demo.start_traffic()
-        while not done.wait(view.period_s):
-            view.refresh()
+        while not done.wait(WATCH_S):
+            if time.monotonic() - shown_s >= view.period_s:
+                shown_s = time.monotonic()
+                view.refresh()
             if demo is not None and not draining and isinstance(run.source, KafkaSource):
                 draining = demo.traffic_ended()
                 if draining:
@@ -173,28 +192,31 @@ def report(run: Run, demo: Embedded | None) -> None:
         write_summary(conf.summary.json, summary)
     if conf.view == "none":
         return
-    color, width = sys.stderr.isatty(), shutil.get_terminal_size((100, 24)).columns
-    print(summary_text(summary, color=color, width=width), file=sys.stderr)
+    color = sys.stderr.isatty()
+    width = os.get_terminal_size(sys.stderr.fileno()).columns if color else PLAIN_WIDTH
+    print(f"\n{summary_text(summary, color=color, width=width)}", file=sys.stderr)
     if conf.sink.kind == "redis":
-        print(how_to_look(run, demo, flagged), file=sys.stderr)
+        print(f"\n{how_to_look(run, demo, flagged)}", file=sys.stderr)
     if demo is not None and conf.deploy.linger_s:
         print(f"Redis stays for {conf.deploy.linger_s} s; Ctrl-C ends it", file=sys.stderr)
         linger(conf.deploy.linger_s)
 
 
 def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
-    """Return how to look at the keys, in the saved file when Redis goes away with the demo."""
-    saved = Path(tempfile.gettempdir()) / "botsieve-demo-keys.txt" if demo is not None else None
-    if demo is not None and saved is not None:
-        demo.save_keys(saved)
-    values: dict[str, Any] = {
-        "url": run.conf.sink.url,
-        "layout": run.conf.sink.layout,
-        "prefixes": run.conf.sink.prefix,
-        "example": flagged[0] if flagged else None,
-        "saved": str(saved) if saved is not None else None,
-    }
-    return lines_how_to_look(**values)
+    """Return how to look at the keys, in a saved file where Redis goes away with the demo."""
+    sink, saved = run.conf.sink, Path(tempfile.gettempdir()) / "botsieve-demo-keys.txt"
+    if demo is not None:
+        n_keys = demo.save_keys(saved)
+        if not run.conf.deploy.linger_s:
+            look = f"  grep ^{sink.prefix.decision} {saved}"
+            return f"Redis ends with the demo; its {n_keys} keys with their TTLs are saved:\n{look}"
+    return lines_how_to_look(
+        sink.url,
+        sink.layout,
+        prefixes=sink.prefix,
+        example=flagged[0] if flagged else None,
+        saved=str(saved) if demo is not None else None,
+    )
 
 
 def linger(seconds: int) -> None:

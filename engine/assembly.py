@@ -57,6 +57,7 @@ class Run:
             self.metrics,
             seed=self.seed,
             event_clock=isinstance(conf.source, KafkaConf),
+            ttl_event_clock=counts_from_event(conf),
             keep_seen=conf.labels is not None,
         )
         writer = Writer(
@@ -142,9 +143,7 @@ def build_source(run: Run) -> FileSource | KafkaSource:
 def build_sink(run: Run) -> Sink:
     """Return the sink."""
     conf, rules, seed = run.conf.sink, run.rules, np.uint64(run.seed)
-    clock = run.conf.ttl.clock
-    event_clock = clock == "event" or (clock == "auto" and isinstance(run.conf.source, KafkaConf))
-    times = timing(conf, rules, event_clock=event_clock)
+    times = timing(conf, rules, event_clock=counts_from_event(run.conf))
     match conf.kind:
         case "memory":
             return MemorySink(conf, rules, times, seed=seed)
@@ -159,6 +158,12 @@ def build_sink(run: Run) -> Sink:
         connection, scripts=SCRIPTS[conf.layout], stopping=run.stopping, on_state=note_state
     )
     return RedisSink(conf, rules, times, writer=writer, seed=seed)
+
+
+def counts_from_event(conf: AppConf) -> bool:
+    """Return True where a TTL counts from the window's end, not from the write."""
+    by_source = isinstance(conf.source, KafkaConf)
+    return {"event": True, "write": False}.get(conf.ttl.clock, by_source)
 
 
 def redis_password(conf: SinkConf) -> str | None:

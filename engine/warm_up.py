@@ -11,6 +11,8 @@ import numpy as np
 from engine.batch.decode import DecodeOptions, Records, decode
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.config import SinkConf
+from engine.detections import Detections
+from engine.metrics import Metrics
 from engine.rules import RuleSet
 from engine.sinks import MemorySink, Timing
 
@@ -36,7 +38,9 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
     sink = MemorySink(SinkConf(), rules, times, seed=np.uint64(seed))
     events = decode(records, options).events
     later = windows.add(events.with_columns(time=events["time"] + spec.slide_s))
+    detections = Detections(rules, Metrics(), seed=seed, event_clock=True, keep_seen=True)
     for verdicts in [*windows.add(events), *later, *windows.close_all()]:
+        detections(verdicts, now_s=0.0, n_expired=0)
         sink.write_decisions(verdicts, now_s=0.0)
         sink.write_statistics(verdicts, now_s=0.0)
     sink.statistics()
