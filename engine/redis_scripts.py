@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 
 # A decision that Redis holds already, from before a restart, from another engine or by an operator,
-# is not shortened: the answer says for how many seconds it is kept. One about the same window (its
-# text is equal up to the counts) is the same decision, at whatever moment its TTL was rounded.
+# is not shortened, and the answer says so. One about the same window (its text is equal up to the
+# counts) is the same decision, at whatever moment its TTL was rounded or its write delayed.
 KEEP_LATER = """
 local ttl = redis.call('TTL', KEYS[1])
 if ttl == -1 or ttl > tonumber(ARGV[2]) then
   local held, window = redis.pcall('GET', KEYS[1]), ARGV[1]:match('^.-"events"')
   if type(held) ~= 'string' or held:sub(1, #window) ~= window then
-    return redis.status_reply('KEPT ' .. (ttl == -1 and '999999999999' or ttl))
+    return redis.status_reply('KEPT')
   end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -26,7 +26,7 @@ local ttl = redis.call('HTTL', KEYS[1], 'FIELDS', 1, ARGV[1])[1]
 if ttl == -1 or ttl > tonumber(ARGV[3]) then
   local held, window = redis.call('HGET', KEYS[1], ARGV[1]), ARGV[2]:match('^.-"events"')
   if held:sub(1, #window) ~= window then
-    return redis.status_reply('KEPT ' .. (ttl == -1 and '999999999999' or ttl))
+    return redis.status_reply('KEPT')
   end
 end
 redis.call('HSETEX', KEYS[1], 'EX', ARGV[3], 'FIELDS', 1, ARGV[1], ARGV[2])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.batch.verdict import Verdicts
 from engine.config import SinkConf
 from engine.kernels import render as form
-from engine.kernels.expiry import AGAIN, FIRST
+from engine.kernels.expiry import AGAIN, FIRST, UNSURE
 from engine.redis_scripts import EXPIRE_LATER, KEEP_LATER, KEEP_LATER_FIELD, sha1
 from engine.redis_writer import Block, RedisWriter
 from engine.rules import RuleSet
@@ -102,12 +102,13 @@ class RedisSink:
         for held, layout in self._kinds:
             decided = held.decide(verdicts, now_s=now_s)
             written = plus(written, Written(0, decided.n_expired))
-            for action, plan in ((FIRST, layout.first), (AGAIN, layout.again)):
-                for rows in chunks_of(decided.rows, np.flatnonzero(decided.action == action)):
-                    kept_s = self._write(rows, plan, verdicts)
-                    written = plus(written, done(rows, kept_s))
-                    if kept_s is not None and kept_s.any():
-                        held.keep(rows, kept_s, now_s=now_s)
+            for actions, plan in (((FIRST, UNSURE), layout.first), ((AGAIN,), layout.again)):
+                where = np.flatnonzero(np.isin(decided.action, actions))
+                for rows in chunks_of(decided.rows, where):
+                    kept = self._write(rows, plan, verdicts)
+                    written = plus(written, done(kept))
+                    if kept is not None and plan is layout.first:
+                        held.agree(picked(rows, ~kept))
             written = plus(written, self._expire(layout, decided.rows, now_s))
         return written
 
@@ -115,13 +116,13 @@ class RedisSink:
         """Write what was counted for each row."""
         rows, n_expired = statistics_rows(verdicts, self._rules, self._timing, now_s=now_s)
         layout = self._statistics
-        written = done(rows, self._write(rows, layout.again, verdicts))
+        written = done(self._write(rows, layout.again, verdicts))
         written = plus(written, self._expire(layout, rows, now_s))
         return plus(written, Written(0, n_expired))
 
     def _write(
         self, rows: form.Rows, plan: form.Template, verdicts: Verdicts
-    ) -> NDArray[np.int64] | None:
+    ) -> NDArray[np.bool_] | None:
         """Write rows; return what `RedisWriter.write` does."""
         values = value_form(verdicts, self._rules)
         row_bytes = form.row_bytes(plan, values)
@@ -157,11 +158,11 @@ def chunks_of(rows: form.Rows, where: NDArray[np.int64]) -> Iterator[form.Rows]:
         yield picked(rows, where[i : i + CHUNK_ROWS])
 
 
-def done(rows: form.Rows, answer: NDArray[np.int64] | None) -> Written:
+def done(kept: NDArray[np.bool_] | None) -> Written:
     """Return what became of these rows; a value that Redis kept instead is no write of ours."""
-    if answer is None:
+    if kept is None:
         return Written(0, 0, complete=False)
-    return Written(len(rows.high) - int(np.count_nonzero(answer)), 0)
+    return Written(int(np.count_nonzero(~kept)), 0)
 
 
 def plus(a: Written, b: Written) -> Written:

@@ -37,7 +37,7 @@ PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOW
 
 # The only commands here that a server may not know are those of the fields of a hash.
 UNKNOWN_COMMAND = re.compile(rb"ERR unknown (redis )?command", re.IGNORECASE)
-KEPT = b"+KEPT "  # what a script answers that leaves a later expiry as it is, and how late
+KEPT = b"+KEPT\r\n"  # what a script answers that leaves a later expiry as it is
 
 # what each script does is in `engine.sinks`; a writer only loads them at every connect
 Scripts = tuple[str, ...]
@@ -148,19 +148,19 @@ class RedisWriter:
             raise ConnectionError(str(error)) from None
         self._open = True
 
-    def write(self, ttl_s: NDArray[np.int64], render: Render) -> NDArray[np.int64] | None:
+    def write(self, ttl_s: NDArray[np.int64], render: Render) -> NDArray[np.bool_] | None:
         """Write a command for each row, until it is acknowledged or its TTL is over.
 
-        Returns int64[n], for how many seconds Redis keeps another value instead (0: it does not),
-        or None where a stop cut it short. What is sent again is rendered again: its TTL is less.
+        Returns bool[n], where Redis keeps a later value instead, or None where a stop cut it short.
+        What is sent again is rendered again: its TTL is less by then.
         """
-        kept_s, rows = np.zeros(len(ttl_s), np.int64), np.arange(len(ttl_s))
+        kept, rows = np.zeros(len(ttl_s), np.bool_), np.arange(len(ttl_s))
         begun_s, late_s, n_failures = time.monotonic(), 0, 0
         while len(rows):
             replies = self._try(*render(rows, late_s))
             failed = np.arange(len(rows)) if replies is None else failed_in(replies)
             if replies is not None and KEPT in replies:
-                kept_s[rows] = kept_in(replies)
+                kept[rows] = kept_in(replies)
             if len(failed):
                 n_failures += 1
                 self._on_state(False)
@@ -171,7 +171,7 @@ class RedisWriter:
             rows = rows[ttl_s[rows] > late_s]
         if n_failures:
             self._on_state(True)
-        return kept_s
+        return kept
 
     def _try(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> bytes | None:
         """Return the replies, or None where the connection broke."""
@@ -207,11 +207,9 @@ def failed_in(replies: bytes) -> NDArray[np.int64]:
     return np.array(failed, np.int64)
 
 
-def kept_in(replies: bytes) -> NDArray[np.int64]:
-    """Return for each reply how many seconds Redis keeps another value, 0 where it does not."""
-    lines = replies.split(b"\r\n")[:-1]
-    seconds = (line.removeprefix(KEPT) if line.startswith(KEPT) else 0 for line in lines)
-    return np.array([int(kept) for kept in seconds], np.int64)
+def kept_in(replies: bytes) -> NDArray[np.bool_]:
+    """Return for each reply whether Redis keeps a later value."""
+    return np.array([line == KEPT for line in replies.splitlines(keepends=True)])
 
 
 def refusal(message: str) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.batch.verdict import Verdicts
 from engine.config import SinkConf
 from engine.kernels import render as form
-from engine.kernels.expiry import SKIP, admit, empty_expiries, with_room
+from engine.kernels.expiry import SKIP, admit, agree, empty_expiries, with_room
 from engine.rules import RuleSet
 
 COUNT_COLUMNS = ("high", "low", "events", "clicks", "categories", "saturated", "mask")
@@ -104,12 +104,9 @@ class Decisions:
         rows = rows_of(frame, np.ceil(expiry_s - now_s).astype(np.int64))
         return Decided(rows, action, expiry_s, n_expired)
 
-    def keep(self, rows: form.Rows, kept_s: NDArray[np.int64], *, now_s: float) -> None:
-        """Note for how long another decision than ours stands (0: it does not)."""
-        longer = kept_s > 0
-        words = (rows.high[longer], rows.low[longer])
-        expiry_s, action = math.floor(now_s) + kept_s[longer], np.empty(len(words[0]), np.uint8)
-        admit(self._table, self._seed, *words, expiry_s, action)
+    def agree(self, rows: form.Rows) -> None:
+        """Note that Redis holds these decisions, so that later ones need not be compared."""
+        agree(self._table, self._seed, rows.high, rows.low)
 
 
 def rows_of(frame: pl.DataFrame, ttl_s: NDArray[np.int64]) -> form.Rows:

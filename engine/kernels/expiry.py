@@ -1,7 +1,7 @@
 """{address: expiry} of the decisions that were written, so that none is ever shortened.
 
-`admit` answers for each row of a batch whether it may be written, and how: the first write of an
-address goes through a script that compares with what Redis holds, later ones need not.
+`admit` answers for each row of a batch whether it may be written, and how: until Redis has agreed
+to one, an address goes through a script that compares with what Redis holds; then it need not.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 
 from engine.kernels.table import EMPTY, FIRST_CAPACITY, find
 
-SKIP, FIRST, AGAIN = 0, 1, 2
+SKIP, FIRST, AGAIN, UNSURE = range(4)
 
 
 class ExpiryArrays(NamedTuple):
-    """Keys and their expiry in unix seconds; `slots` is twice as long, `used` is int64[1]."""
+    """Keys, their expiry in unix seconds, and whether Redis has agreed to it.
+
+    `slots` is twice as long, `used` is int64[1].
+    """
 
     slots: NDArray[np.int32]
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
     expiry_s: NDArray[np.int64]
+    agreed: NDArray[np.bool_]
     used: NDArray[np.int64]
 
 
@@ -31,7 +35,8 @@ def empty_expiries(capacity: int = FIRST_CAPACITY) -> ExpiryArrays:
     """Return room for `capacity` (a power of two) addresses."""
     words = (np.empty(capacity, np.uint64), np.empty(capacity, np.uint64))
     slots = np.full(2 * capacity, EMPTY, np.int32)
-    return ExpiryArrays(slots, *words, np.empty(capacity, np.int64), np.zeros(1, np.int64))
+    expiry_s, agreed = np.empty(capacity, np.int64), np.zeros(capacity, np.bool_)
+    return ExpiryArrays(slots, *words, expiry_s, agreed, np.zeros(1, np.int64))
 
 
 def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> ExpiryArrays:
@@ -46,6 +51,7 @@ def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> Ex
     larger = empty_expiries(capacity)
     action = np.empty(len(alive), np.uint8)
     admit(larger, seed, table.high[alive], table.low[alive], table.expiry_s[alive], action)
+    larger.agreed[: len(alive)] = table.agreed[alive]
     return larger
 
 
@@ -60,6 +66,7 @@ def admit(
 ) -> None:
     """Set action[i] (uint8) to SKIP where a later expiry is known, else note this one.
 
+    FIRST: the address is new here; UNSURE: Redis has not agreed to it yet; AGAIN: it has.
     high, low uint64[n], expiry_s int64[n]; the table must have room for n more addresses.
     """
     for i in range(len(high)):
@@ -75,4 +82,14 @@ def admit(
             action[i] = SKIP
         else:
             table.expiry_s[index] = expiry_s[i]
-            action[i] = AGAIN
+            action[i] = AGAIN if table.agreed[index] else UNSURE
+
+
+@njit(cache=True, nogil=True)
+def agree(
+    table: ExpiryArrays, seed: np.uint64, high: NDArray[np.uint64], low: NDArray[np.uint64]
+) -> None:
+    """Note that Redis holds the decisions of these addresses, uint64[n]; all are known here."""
+    for i in range(len(high)):
+        index, _ = find(table.slots, table.high, table.low, high[i], low[i], seed)
+        table.agreed[index] = True
