@@ -60,6 +60,15 @@ class Rig:
         """Wait until all but the last `n_open` records of each partition are done with."""
         committed.wait_for_commit(self.kafka, self.topic, n_open=n_open)
 
+    def wait_for_closed(self, end_s: int) -> None:
+        """Wait until the commits say that the windows which end by then are done with."""
+
+        def is_closed() -> bool:
+            metadata = [text for _, text in self.kafka.committed(self.topic, self.topic).values()]
+            return bool(metadata) and all(int(text.split("|")[2]) >= end_s for text in metadata)
+
+        wait_until(is_closed, deadline_s=DEADLINE_S, what=f"windows closed up to {end_s}")
+
     def judged(self, config: ModelConfig = DEFAULT) -> naive.Judgement:
         """Return the model's answer for the topic."""
         return naive.judge(log_in(self.kafka, self.topic), config)

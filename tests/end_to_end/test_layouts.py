@@ -115,7 +115,7 @@ def test_a_decision_never_shortens_a_ban_and_replaces_a_shorter_one(
     here = rig()
     start_s = window_ago(60)
     for ip in (IP, OTHER):
-        here.produce(0, [event(start_s + n % 10, ip) for n in range(15)])
+        here.produce(0, [event(start_s + n % 10, ip, category=max(n, 2)) for n in range(15)])
     with here.client() as client:
         client.set(f"bot_{IP}", "by an operator", ex=5_000)
         client.set(f"bot_{OTHER}", "by an operator", ex=50)
