@@ -44,4 +44,5 @@ def parse_checkpoint(metadata: str | None) -> Checkpoint | None:
         return None
     if max(abs(pmax_s), abs(closed_s), abs(complete_from_s)) > -NEVER:
         return None
-    return Checkpoint(pmax_s, closed_s, complete_from_s, *parts[4:])
+    checkpoint = Checkpoint(pmax_s, closed_s, complete_from_s, *parts[4:])
+    return checkpoint if checkpoint.metadata() == metadata else None
