@@ -212,13 +212,14 @@ class Run:
         (pipeline.run_in_threads if threads else pipeline.run_in_turn)()
 
     def verdicts(self) -> dict[naive.Window, naive.Verdict]:
-        """Return every verdict whose statistics were written; two that differ are an error."""
+        """Return every verdict whose statistics were written; none may be written twice."""
         found: dict[naive.Window, naive.Verdict] = {}
         for write in self.sink.written:
             if write.decides:
                 continue
             for window, verdict in model_verdicts(write.verdicts, self.rules):
-                assert found.setdefault(window, verdict) == verdict, window
+                assert window not in found, f"{window} was written twice"
+                found[window] = verdict
         return found
 
     def early(self) -> list[Early]:
