@@ -95,6 +95,8 @@ class KafkaSource:
             failure=lambda: self._failure,
             stopping=self._stopping.wait,
         )
+        if self._stopping.is_set():
+            return
         if waited:
             self._known = set()
         if not self._alone:
