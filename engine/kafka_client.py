@@ -97,6 +97,7 @@ def wait_for_topic(
     started_s, told_s, missing = time.monotonic(), -WAITING_LINE_S, False
     while True:
         problem = f"source.bootstrap_servers: no broker answers at {conf.bootstrap_servers}"
+        consumer.poll(0)  # serves the callback that hears of a refused password
         try:
             topic = consumer.list_topics(conf.topic, timeout=1.0).topics[conf.topic]
             if topic.error is None and topic.partitions:

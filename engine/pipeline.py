@@ -69,6 +69,7 @@ class Pipeline:
     def run_in_turn(self) -> None:
         """Run all steps in this thread, to the end of the source."""
         self._source.open()
+        self._writer.open()
         ended = False
         while not ended and not self._stopping.is_set():
             outcome = self._advance(self._fetch())
@@ -110,8 +111,12 @@ class Pipeline:
     # -- the steps -------------------------------------------------------------------------------
 
     def _fetch(self) -> Assigned | Batch | None:
+        waited_s = self._source.waited_s
         with self._metrics.stage("fetch"):
             item = self._source.read()
+        waited_s = self._source.waited_s - waited_s
+        self._metrics.stage_s["fetch"] -= waited_s
+        self._metrics.stage_s["wait"] += waited_s
         self._metrics.lag = self._source.lag
         if (
             isinstance(item, Batch)
@@ -196,6 +201,7 @@ class Pipeline:
 
     def _write_loop(self) -> None:
         """Take every outcome as soon as it is there; write statistics in between."""
+        self._writer.open()
         open_end, deadline_s = True, float("inf")
         while (open_end or self._writer.n_pending) and not self._over.is_set():
             if self._stopping.is_set():

@@ -83,7 +83,7 @@ class RedisSink:
     def __init__(
         self, conf: SinkConf, rules: RuleSet, times: Timing, *, writer: RedisWriter, seed: np.uint64
     ) -> None:
-        """Nothing is connected before the first write."""
+        """Nothing is connected yet."""
         self._rules, self._timing, self._writer = rules, times, writer
         self._is_sets = conf.layout == "sets"
         self._statistics = statistics_layout(conf)
@@ -93,6 +93,10 @@ class RedisSink:
             for mask, shadow in kinds
             if mask
         ]
+
+    def open(self) -> None:
+        """Connect for the first time; a Redis that does not answer is tried again at each write."""
+        self._writer.open()
 
     def write_decisions(self, verdicts: Verdicts, *, now_s: float) -> Written:
         """Write the flagged rows; the layout `sets` takes final values only."""

@@ -27,6 +27,7 @@ from engine.errors import AuthError, ConfigError, UnavailableError
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 5.0
+PASSING_ERRORS = (ConnectionError, TimeoutError, OSError)
 RECEIVE_BYTES = 1 << 20
 REFUSED = (b"NOAUTH", b"WRONGPASS", b"NOPERM")
 PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOWN", b"TRYAGAIN") + (
@@ -39,7 +40,7 @@ PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOW
 UNKNOWN_COMMAND = re.compile(rb"ERR unknown (redis )?command", re.IGNORECASE)
 KEPT = b"+KEPT\r\n"  # what a script answers that leaves a later expiry as it is
 
-# what each script does is in `engine.sinks`; a writer only loads them at every connect
+# what each script does is in `engine.redis_scripts`; a writer only loads them at every connect
 Scripts = tuple[str, ...]
 
 Block = tuple[NDArray[np.uint8], NDArray[np.int64]]  # command i is bytes[ends[i - 1]:ends[i]]
@@ -132,6 +133,13 @@ class RedisWriter:
         self._backoff = ExponentialWithJitterBackoff(base=0.1, cap=10.0)
         self._open = False
 
+    def open(self) -> None:
+        """Connect if Redis is there; raise only what waiting does not mend."""
+        try:
+            self.connect()
+        except PASSING_ERRORS as error:
+            self._lost(error)
+
     def connect(self) -> None:
         """Open the connection and load the scripts; raise what the client raises."""
         try:
@@ -147,6 +155,7 @@ class RedisWriter:
                 raise AuthError(refusal(str(error))) from None
             raise ConnectionError(str(error)) from None
         self._open = True
+        self._on_state(True)
 
     def write(self, ttl_s: NDArray[np.int64], render: Render) -> NDArray[np.bool_] | None:
         """Write a command for each row, until it is acknowledged or its TTL is over.
@@ -179,15 +188,19 @@ class RedisWriter:
             if not self._open:
                 self.connect()
             replies = self._connection.exchange(memoryview(block.data), len(ends))
-        except (ConnectionError, TimeoutError, OSError) as error:
-            self._open = False
-            self._connection.disconnect()
-            log.warning("sink.url: Redis does not answer (%s); waiting and trying again", error)
+        except PASSING_ERRORS as error:
+            self._lost(error)
             return None
         if b"-NOSCRIPT" in replies:
             self._open = False
             self._connection.disconnect()
         return replies
+
+    def _lost(self, error: Exception) -> None:
+        self._open = False
+        self._on_state(False)
+        self._connection.disconnect()
+        log.warning("sink.url: Redis does not answer (%s); waiting and trying again", error)
 
     def close(self) -> None:
         """Close the connection."""

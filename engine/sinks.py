@@ -33,6 +33,9 @@ class Written(NamedTuple):
 class Sink(Protocol):
     """The contract of a sink; `now_s` is the wall clock in unix seconds."""
 
+    def open(self) -> None:
+        """Connect, or raise what a user can act on; what is only away is waited for later."""
+
     def write_decisions(self, verdicts: Verdicts, *, now_s: float) -> Written:
         """Write the flagged rows; return when they are acknowledged."""
 
@@ -159,6 +162,9 @@ class MemorySink:
             for mask in {rules.enforce_mask, rules.shadow_mask}
         }
 
+    def open(self) -> None:
+        """Nothing to open."""
+
     def write_decisions(self, verdicts: Verdicts, *, now_s: float) -> Written:
         """Note the flagged rows."""
         decided = [held.decide(verdicts, now_s=now_s) for held in self._counters.values()]
@@ -226,6 +232,9 @@ class ConsoleSink:
             for mask, prefix in prefixes.items()
             if mask
         ]
+
+    def open(self) -> None:
+        """The stream is open."""
 
     def write_decisions(self, verdicts: Verdicts, *, now_s: float) -> Written:
         """Print the flagged rows that no later decision outlasts."""

@@ -58,6 +58,10 @@ class Writer:
         """Outcomes whose statistics are not written yet."""
         return len(self._pending)
 
+    def open(self) -> None:
+        """Open the sink, so that a refused password is known at once."""
+        self._sink.open()
+
     def take(self, outcome: Outcome) -> None:
         """Write the decisions of an outcome; its statistics wait for `write_some`."""
         if outcome.epoch != self._epoch:
