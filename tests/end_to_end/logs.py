@@ -44,6 +44,11 @@ def event(time_s: int, ip: str = IP, *, kind: str = "view", category: int = 1) -
     return json.dumps(members).encode()
 
 
+def burst(start_s: int, ip: str = IP, *, n: int = 20) -> list[bytes]:
+    """Return so many clicks of one address within a window, more than a person makes."""
+    return [event(start_s + k % WINDOW_S, ip, kind="click", category=k % 12) for k in range(n)]
+
+
 def on(partition: int, values: Iterable[bytes | None]) -> list[Row]:
     """Return these values as records of one partition, to be produced."""
     return [(partition, value, None, None) for value in values]

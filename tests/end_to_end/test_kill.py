@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.committed import OFTEN
 from tests.end_to_end.judged import writes_in, wrong_writes
-from tests.end_to_end.logs import IP, event, window_ago
+from tests.end_to_end.logs import burst, window_ago
 from tests.end_to_end.rig import Rig
 from tests.services.monitor import MonitorRecorder
 
@@ -16,11 +16,6 @@ SESSION_TIMEOUT_S = 10.0
 """A static member need not wait until the group has given up its dead self."""
 
 EARLY_BIRD, LATE_BIRD, LAST = "192.0.2.2", "192.0.2.3", "192.0.2.4"
-
-
-def busy(start_s: int, ip: str, n: int) -> list[bytes]:
-    """Return n clicks of one address in one window."""
-    return [event(start_s + k % 10, ip, kind="click", category=k % 12) for k in range(n)]
 
 
 def interleaved(*logs: list[bytes]) -> list[bytes]:
@@ -36,12 +31,12 @@ def two_open_windows(here: Rig, start_s: int) -> None:
     everything before it is counted.
     """
     for partition in (0, 1):
-        first = busy(start_s, f"198.18.{partition}.1", 12)
+        first = burst(start_s, f"198.18.{partition}.1", n=12)
         second, third = (
-            busy(start_s + ahead_s, f"198.18.{partition}.{ahead_s}", 30) for ahead_s in (10, 20)
+            burst(start_s + ahead_s, f"198.18.{partition}.{ahead_s}", n=30) for ahead_s in (10, 20)
         )
         here.produce(partition, [*first[:6], *second[:3], *first[6:], *interleaved(second, third)])
-        here.produce(partition, busy(start_s + 20, f"192.0.2.{partition + 2}", 11))
+        here.produce(partition, burst(start_s + 20, f"192.0.2.{partition + 2}", n=11))
 
 
 @pytest.mark.parametrize("is_committed", [True, False], ids=["after_commit", "before_commit"])
@@ -60,8 +55,8 @@ def test_killed_in_the_middle_of_two_windows_nothing_is_lost_and_nothing_was_eve
             here.wait_for_closed(start_s + 10)
         first.kill()
         for partition in (0, 1):
-            here.produce(partition, busy(start_s + 20, f"198.18.{partition}.20", 5))
-        here.produce(0, busy(start_s + 20, LAST, 15))
+            here.produce(partition, burst(start_s + 20, f"198.18.{partition}.20", n=5))
+        here.produce(0, burst(start_s + 20, LAST))
         second = here.engine(OFTEN)
         here.wait_for_key(f"bot_{LAST}")
         here.close_windows(start_s + 200)
@@ -85,11 +80,11 @@ def test_killed_before_the_first_window_closed_a_start_at_the_latest_skips_nothi
         first = here.engine(latest, "batch.interval_s=1000")
         here.wait_for_commit(n_open=0)
         for partition in (0, 1):
-            here.produce(partition, busy(start_s, f"192.0.2.{partition + 2}", 11))
+            here.produce(partition, burst(start_s, f"192.0.2.{partition + 2}", n=11))
         for ip in (EARLY_BIRD, LATE_BIRD):
             here.wait_for_key(f"bot_{ip}")
         first.kill()
-        here.produce(0, busy(start_s, IP, 11))
+        here.produce(0, burst(start_s))
         second = here.engine(latest, OFTEN)
         here.close_windows(start_s + 100)
         here.wait_for_commit(n_open=1)
