@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.batch.decode import DecodeOptions, Records, decode
+from engine.batch.decode import DecodeOptions, Records, decode, decode_options
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.config import SinkConf
 from engine.detections import Detections
+from engine.kernels.table import FIRST_CAPACITY
 from engine.metrics import Metrics
 from engine.rules import RuleSet
-from engine.sinks import MemorySink, Timing
+from engine.sinks import Decisions, MemorySink, Timing
 
+NAMES = ("unix_time", "category_id", "ip", "type")
 SAMPLE = b'{"unix_time":1000,"category_id":%d,"ip":"%s","type":"click"}'
+MANY = 2 * FIRST_CAPACITY  # addresses, so that tables grow
 
 
 def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: int) -> None:
-    """Run a few records of far-apart windows through every kernel."""
-    values = [SAMPLE % (n, ip) for n, ip in enumerate([b"192.0.2.1", b"2001:db8::1", b"?"])]
+    """Run a few records of neighbouring windows through every kernel."""
+    addresses = [*(b"192.0.2.%d" % n for n in range(MANY)), b"2001:db8::1", b"?", b"\\u003f"]
+    values = [SAMPLE % (n, ip) for n, ip in enumerate(addresses)]
     sizes = np.array([len(value) for value in values], np.int64)
     ends = np.cumsum(sizes)
     n = len(values)
@@ -36,7 +40,8 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
     windows = OpenWindows(spec, rules, n_partitions=1, seed=seed)
     times = Timing(True, np.array(rules.ttl_s, np.int64), 1)
     sink = MemorySink(SinkConf(), rules, times, seed=np.uint64(seed))
-    events = decode(records, options).events
+    plain = decode_options(names=NAMES, reject_unknown=False, max_future_s=0)
+    events = decode(records, options._replace(fields=plain.fields)).events
     later = windows.add(events.with_columns(time=events["time"] + spec.slide_s))
     detections = Detections(rules, Metrics(), seed=seed, event_clock=True, keep_seen=True)
     for verdicts in [*windows.add(events), *later, *windows.close_all()]:
@@ -44,3 +49,5 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
         sink.write_decisions(verdicts, now_s=0.0)
         sink.write_statistics(verdicts, now_s=0.0)
     sink.statistics()
+    decisions = Decisions(rules.enforce_mask, times, seed=np.uint64(seed))
+    decisions.agree(decisions.decide(verdicts, now_s=0.0).rows)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.kernels import decode as kernel
 from engine.kernels.address import parse_address
+from engine.kernels.frozen import frozen
 
 EVENT_SCHEMA = {
     "partition": pl.Int32,
@@ -84,10 +85,10 @@ class DecodedBatch(NamedTuple):
 def decode(records: Records, options: DecodeOptions) -> DecodedBatch:
     """Return every record as an event or as a reject with its reason."""
     decoded = kernel.decode_records(
-        records.buffer,
-        records.starts,
-        records.ends,
-        records.timestamp_ms,
+        frozen(records.buffer),
+        frozen(records.starts),
+        frozen(records.ends),
+        frozen(records.timestamp_ms),
         options.fields,
         options.max_future_ms,
     )

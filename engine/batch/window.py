@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from engine.kernels.accumulate import (
     merge,
 )
 from engine.kernels.address import Int
+from engine.kernels.frozen import frozen
 from engine.kernels.triage import (
     ACCEPTED,
     LATE_AFTER_IDLE,
@@ -107,7 +108,7 @@ class OpenWindows:
             self.watermark_s,
             self.restored_s,
         )
-        partition, time = events["partition"].to_numpy(), events["time"].to_numpy()
+        partition, time = _column(events, "partition"), _column(events, "time")
         result = triage(partition, time, times, self.pmax_s, self.lateness)
         self._note_complete(partition, time)
         self.n_late_after_idle += int(np.count_nonzero(result.action == LATE_AFTER_IDLE))
@@ -136,17 +137,17 @@ class OpenWindows:
         if pane is None:
             pane = self.panes[number] = Pane(len(self.pmax_s))
         mark_first(
-            rows["partition"].to_numpy(),
-            rows["offset"].to_numpy(),
-            rows["pmax_before"].to_numpy(),
+            _column(rows, "partition"),
+            _column(rows, "offset"),
+            _column(rows, "pmax_before"),
             pane.first_offset,
             pane.first_pmax,
         )
         keys = (
-            rows["high"].to_numpy(),
-            rows["low"].to_numpy(),
-            rows["category"].to_numpy(),
-            rows["kind"].to_numpy(),
+            _column(rows, "high"),
+            _column(rows, "low"),
+            _column(rows, "category"),
+            _column(rows, "kind"),
         )
         crossings, n, row = empty_crossings(len(rows) if self.early_mask else 0), 0, 0
         while True:
@@ -265,6 +266,11 @@ class OpenWindows:
             self.spec.windows,
             self.rules.sha8,
         )
+
+
+def _column(frame: pl.DataFrame, name: str) -> NDArray[Any]:
+    """Return a column as the kernels take it."""
+    return frozen(frame[name].to_numpy())
 
 
 def _by_pane(marked: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from engine.kernels.frozen import frozen
 from engine.kernels.table import EMPTY, FIRST_CAPACITY, find
 
 SKIP, FIRST, AGAIN, UNSURE = range(4)
@@ -55,7 +56,6 @@ def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> Ex
     return larger
 
 
-@njit(cache=True, nogil=True)
 def admit(
     table: ExpiryArrays,
     seed: np.uint64,
@@ -69,6 +69,19 @@ def admit(
     FIRST: the address is new here; UNSURE: Redis has not agreed to it yet; AGAIN: it has.
     high, low uint64[n], expiry_s int64[n]; the table must have room for n more addresses.
     """
+    note_expiries(table, seed, frozen(high), frozen(low), frozen(expiry_s), action)
+
+
+@njit(cache=True, nogil=True)
+def note_expiries(
+    table: ExpiryArrays,
+    seed: np.uint64,
+    high: NDArray[np.uint64],
+    low: NDArray[np.uint64],
+    expiry_s: NDArray[np.int64],
+    action: NDArray[np.uint8],
+) -> None:
+    """Do what `admit` says; its input is read-only."""
     for i in range(len(high)):
         index, at = find(table.slots, table.high, table.low, high[i], low[i], seed)
         if index == EMPTY:
@@ -85,11 +98,18 @@ def admit(
             action[i] = AGAIN if table.agreed[index] else UNSURE
 
 
-@njit(cache=True, nogil=True)
 def agree(
     table: ExpiryArrays, seed: np.uint64, high: NDArray[np.uint64], low: NDArray[np.uint64]
 ) -> None:
     """Note that Redis holds the decisions of these addresses, uint64[n]; all are known here."""
+    note_agreed(table, seed, frozen(high), frozen(low))
+
+
+@njit(cache=True, nogil=True)
+def note_agreed(
+    table: ExpiryArrays, seed: np.uint64, high: NDArray[np.uint64], low: NDArray[np.uint64]
+) -> None:
+    """Do what `agree` says; its input is read-only."""
     for i in range(len(high)):
         index, _ = find(table.slots, table.high, table.low, high[i], low[i], seed)
         table.agreed[index] = True

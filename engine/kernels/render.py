@@ -7,13 +7,14 @@ it in for every row. Bulk parts carry their RESP length (`$3\r\nfoo\r\n`), plain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import MAX_TEXT_BYTES, Bytes, put_address, put_int
+from engine.kernels.frozen import frozen
 
 TEXT, ADDRESS, KEY, VALUE, MEMBER, TTL = range(6)
 BULK = 8  # added to a part: with its RESP length
@@ -60,7 +61,7 @@ class Rows(NamedTuple):
 
 def as_bytes(text: bytes) -> NDArray[np.uint8]:
     """Return text as a read-only uint8 array."""
-    return np.frombuffer(text, np.uint8) if text else np.zeros(0, np.uint8)
+    return frozen(np.frombuffer(text, np.uint8) if text else np.zeros(0, np.uint8))
 
 
 def texts(parts: Sequence[bytes]) -> Texts:
@@ -168,7 +169,6 @@ def put_part(
     return put_address(out, at, rows.high[i], rows.low[i])
 
 
-@njit(cache=True, nogil=True)
 def render(
     rows: Rows, form: ValueForm, plan: Template, row_bytes: int
 ) -> tuple[Bytes, NDArray[np.int64]]:
@@ -176,10 +176,20 @@ def render(
 
     Returns (uint8 bytes, int64[n] where each row ends).
     """
+    columns: list[Any] = [frozen(column) for column in rows]
+    return fill_in(Rows(*columns), form, plan, row_bytes)
+
+
+@njit(cache=True, nogil=True)
+def fill_in(
+    rows: Rows, form: ValueForm, plan: Template, row_bytes: int
+) -> tuple[Bytes, NDArray[np.int64]]:
+    """Do what `render` says; all columns are read-only."""
     n = len(rows.high)
     out, ends = np.empty(n * row_bytes, np.uint8), np.empty(n, np.int64)
     scratch = np.empty(row_bytes, np.uint8)
-    at = 0
+    begin = int(np.int64(0))  # a literal 0 would have every part compiled a second time
+    at = begin
     for i in range(n):
         text = 0
         for part in plan.parts:
@@ -189,11 +199,11 @@ def render(
             elif part < BULK:
                 at = put_part(out, at, part, rows, i, form, plan.prefix)
             else:
-                length = put_part(scratch, 0, part - BULK, rows, i, form, plan.prefix)
+                length = put_part(scratch, begin, part - BULK, rows, i, form, plan.prefix)
                 out[at] = 36
                 at = put_int(out, at + 1, length)
                 out[at], out[at + 1] = 13, 10
-                at = put_bytes(out, at + 2, scratch, 0, length)
+                at = put_bytes(out, at + 2, scratch, begin, length)
                 out[at], out[at + 1] = 13, 10
                 at += 2
         ends[i] = at
