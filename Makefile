@@ -43,6 +43,7 @@ check: setup ## Format, lint, types and layers
 	$(PY) -m pytest -q tests/test_layers.py
 
 test: services setup check ## All checks and all tests, with a real Kafka and a real Valkey
+	$(PY) -m engine source=file source.path=/dev/null sink=memory view=none  # compiles the kernels, once
 	$(JIT_OFF)
 	$(PY) -m coverage report --fail-under=$(KERNEL_COVERAGE)
 	$(PY) -m pytest -n $(WORKERS) $(ARGS)

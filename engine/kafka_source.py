@@ -70,6 +70,7 @@ class KafkaSource:
         self._stop_at_end, self._targets_wanted = conf.stop_at_end, False
         self.epoch = 0
         self.lag: int | None = None
+        self.waited_s = 0.0
         self.last_poll_s = time.monotonic()
         self._commits = Commits(conf.topic)
         self._tick_s = 0.0
@@ -137,10 +138,7 @@ class KafkaSource:
         if self._targets_wanted:
             self._find_targets()
         epoch = self.epoch
-        messages = self._stash + self._consumer.consume(
-            self._batch.max_events, self._batch.linger_ms / 1000
-        )
-        self._stash = []
+        messages, self._stash = self._stash + self._consume(), []
         self.last_poll_s = time.monotonic()
         if self._failure is not None:
             raise self._failure
@@ -148,6 +146,14 @@ class KafkaSource:
         if epoch != self.epoch or not self._progress.partitions:
             return None  # records of two assignments cannot be told apart: read them again
         return self._batch_of(messages)
+
+    def _consume(self) -> list[Message]:
+        """Take what comes within the linger time; a batch that is not full has waited for more."""
+        begun_s = time.perf_counter()
+        messages = self._consumer.consume(self._batch.max_events, self._batch.linger_ms / 1000)
+        if len(messages) < self._batch.max_events:
+            self.waited_s += time.perf_counter() - begun_s
+        return messages
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
         whole = self._whole_topic()

@@ -51,9 +51,13 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """The contract of a source. One thread owns it; `lag` is records ahead, None if unknown."""
+    """The contract of a source. One thread owns it.
+
+    lag: records ahead, None if unknown; waited_s: time in `read` in which there was nothing to do.
+    """
 
     lag: int | None
+    waited_s: float
 
     def open(self) -> None:
         """Connect, or raise what a user can act on."""
@@ -106,6 +110,7 @@ class FileSource:
         self._blocks: Iterator[bytes] = iter(())
         self._n_lines = 0
         self.lag: int | None = None
+        self.waited_s = 0.0
         self._assigned = False
 
     def open(self) -> None:

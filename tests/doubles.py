@@ -95,6 +95,7 @@ class RowsSource:
         self._n, self._start = n_partitions, committed or {}
         self._epoch = self._n_polls = 0
         self.lag: int | None = None
+        self.waited_s = 0.0
         self.committed: Committed = {}
         self.stopping = threading.Event()
         self.lag: int | None = None
