@@ -28,7 +28,7 @@ def tmux(*words: str) -> str:
 
 
 def captured(session: str) -> str:
-    """Return the screen, with its colours, once it shows decisions before and at a window's close."""
+    """Return the screen, with its colours, once it shows both kinds of decision."""
     deadline_s = time.monotonic() + DEADLINE_S
     while not all(one.search(tmux("capture-pane", "-p", "-t", session)) for one in WANTED):
         if time.monotonic() > deadline_s:

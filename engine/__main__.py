@@ -29,8 +29,8 @@ from engine.kafka_source import KafkaSource
 from engine.labels import load_labels
 from engine.metrics import Metrics
 from engine.settings.compose import compose, help_text
-from engine.summary import lines_how_to_look, summary_text, write_summary
-from engine.view import View, make_view
+from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
+from engine.terminal.view import View, make_view
 from engine.warm_up import warm_up
 
 WATCH_S = 0.25

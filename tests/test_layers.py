@@ -21,15 +21,7 @@ LAYERS = {
     "entry": {"__main__"},
     "wiring": {"assembly", "embedded", "warm_up"},
     "composition": {"settings"},
-    "shown": {
-        "bot_table",
-        "live_frame",
-        "live_view",
-        "log_lines",
-        "readings",
-        "summary",
-        "view",
-    },
+    "shown": {"terminal"},
     "run": {"detections", "metrics", "pipeline", "spark", "state", "writer"},
     "sources and sinks": {
         "dead_letter",

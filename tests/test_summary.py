@@ -17,7 +17,7 @@ import pytest
 from engine.config import PrefixConf
 from engine.errors import ConfigError
 from engine.metrics import Metrics
-from engine.summary import lines_how_to_look, summary_text, write_summary
+from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
 from tests.services.valkey import ValkeyServer
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -29,13 +29,13 @@ from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
 from engine.config import RuleConf
 from engine.detections import Detection, Detections
 from engine.kernels.triage import NEVER
-from engine.live_frame import Shown, frame
-from engine.live_view import LiveView
-from engine.log_lines import LogLines, printable
 from engine.metrics import Metrics
-from engine.readings import STAGES, Pace, Rates, duration, snapshot
 from engine.rules import load_rules
-from engine.view import NoView, PlainView, View, make_view
+from engine.terminal.live_frame import Shown, frame
+from engine.terminal.live_view import LiveView
+from engine.terminal.log_lines import LogLines, printable
+from engine.terminal.readings import STAGES, Pace, Rates, duration, snapshot
+from engine.terminal.view import NoView, PlainView, View, make_view
 
 ROOT = Path(__file__).resolve().parents[1]
 NOON_S = 1_700_049_600
@@ -386,7 +386,7 @@ import sys
 from engine.detections import Detections
 from engine.metrics import Metrics
 from engine.rules import RuleSet
-from engine.view import make_view
+from engine.terminal.view import make_view
 metrics = Metrics()
 detections = Detections(RuleSet(()), metrics, seed=1, event_clock=True, keep_seen=False)
 with make_view("auto", metrics, detections, stream=sys.stderr, title="Botsieve") as view:

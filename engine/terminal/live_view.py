@@ -1,7 +1,7 @@
 """The live view: draws the state of a run in place, on a terminal, with log lines above it.
 
 Drawn only when `refresh` is called, by the thread that calls it. What a frame holds is made in
-`engine.live_frame`. Nothing that is drawn is read as markup.
+`engine.terminal.live_frame`. Nothing that is drawn is read as markup.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.detections import Detections
-from engine.live_frame import Shown, frame
-from engine.log_lines import LogLines, printable
 from engine.metrics import Metrics
-from engine.readings import Pace, snapshot
+from engine.terminal.live_frame import Shown, frame
+from engine.terminal.log_lines import LogLines, printable
+from engine.terminal.readings import Pace, snapshot
 
 
 class Terminal(Console):
@@ -42,7 +42,7 @@ def can_draw(stream: TextIO) -> bool:
 
 
 class LiveView:
-    """Draws a frame four times a second; see `engine.view.View`."""
+    """Draws a frame four times a second; see `engine.terminal.view.View`."""
 
     period_s = 0.25
 

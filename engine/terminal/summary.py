@@ -22,7 +22,7 @@ from rich.text import Text
 
 from engine.config import PrefixConf
 from engine.errors import ConfigError
-from engine.readings import UNKNOWN, counted, duration, listed, number
+from engine.terminal.readings import UNKNOWN, counted, duration, listed, number
 
 MIN_WIDTH = 40
 ALL_EXPIRED = (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from engine.detections import Detection
-from engine.readings import cut, number, whole
+from engine.terminal.readings import cut, number, whole
 
 MIN_ADDRESS = 15
 GOOD_REASONS, LEAST_REASONS = 12, 6  # columns go for the first; with less than the second none show

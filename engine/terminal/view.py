@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from engine.detections import Detection, Detections
-from engine.live_view import LiveView, can_draw
-from engine.log_lines import LogLines
 from engine.metrics import Metrics
-from engine.readings import UNKNOWN, Pace, moment, n_late, snapshot, watermark_s
+from engine.terminal.live_view import LiveView, can_draw
+from engine.terminal.log_lines import LogLines
+from engine.terminal.readings import UNKNOWN, Pace, moment, n_late, snapshot, watermark_s
 
 MAX_BOTS = 20
 ISO = "%Y-%m-%dT%H:%M:%S"

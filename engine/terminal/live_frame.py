@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from engine.bot_table import bot_lines
 from engine.detections import Detection
 from engine.metrics import Metrics
-from engine.readings import (
+from engine.terminal.bot_table import bot_lines
+from engine.terminal.readings import (
     UNKNOWN,
     Rates,
     counted,
