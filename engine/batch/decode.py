@@ -44,7 +44,9 @@ class Records(NamedTuple):
     timestamp_ms: NDArray[np.int64]
 
     def value(self, i: int) -> bytes:
-        """Return the bytes of record i, as they came."""
+        """Return the bytes of record i as they came, none of a null value."""
+        if self.ends[i] < self.starts[i]:
+            return b""
         return self.buffer[self.starts[i] : self.ends[i]].tobytes()
 
 
