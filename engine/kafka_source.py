@@ -26,7 +26,7 @@ from engine.kafka_client import (
     wait_for_topic,
 )
 from engine.kafka_commits import Commits
-from engine.kafka_records import records_of
+from engine.kafka_records import records_of, without_errors
 from engine.membership import InstanceLock, instance_id, refuse_second_engine
 from engine.progress import Progress
 from engine.sources import Assigned, Batch
@@ -213,8 +213,8 @@ class KafkaSource:
             raise PartialViewError(problem)
 
     def _batch_of(self, messages: list[Message]) -> Batch | None:
-        errors = [m for m in messages if m.error() is not None]
-        records = records_of([m for m in messages if m.error() is None] if errors else messages)
+        messages, errors = without_errors(messages)
+        records = records_of(messages)
         progress, now_s = self._progress, time.monotonic()
         progress.read(records.partition, records.offset, now_s=now_s)
         for message in errors:

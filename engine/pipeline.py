@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from engine.writer import Writer
 
 QUEUE_BATCHES = 2
 WAIT_S = 0.2
+SWITCH_S = 0.0005  # the steps hold the interpreter for moments only; 5 ms is long to wait for it
 PATIENCE = 5  # waits before a source that cannot hand over is put on hold
 MAX_PENDING = 8
 STOP_S = 5.0
@@ -35,11 +37,14 @@ STOP_S = 5.0
 @contextmanager
 def collecting_at_commits() -> Iterator[None]:
     """Hold the collector back: it would visit a batch's messages many times, a third of the CPU."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     gc.freeze()
     gc.disable()
     try:
         yield
     finally:
+        sys.setswitchinterval(interval_s)
         gc.enable()
         gc.unfreeze()
 
