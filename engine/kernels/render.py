@@ -1,7 +1,8 @@
 r"""Verdict rows to bytes: values, and commands in the Redis protocol, with no object a row.
 
 A template is a list of parts, each a piece of constant text or a thing of the row; one kernel fills
-it in for every row. Bulk parts carry their RESP length (`$3\r\nfoo\r\n`), plain ones do not.
+it in for every row. Bulk parts carry their RESP length (`$3\r\nfoo\r\n`), plain ones do not. The
+parts are inlined: a call would hand over a dozen arrays each time (0.7 instead of 0.4 us a row).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def put_bytes(out: Bytes, at: int, source: Bytes, start: int, end: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def put_text(out: Bytes, at: int, constants: Texts, i: int) -> int:
     """Copy constant text i to out[at:]; return the end."""
     start = constants.ends[i - 1] if i > 0 else 0
@@ -119,7 +120,7 @@ IP, EVENT_RATE, CLICK_RATE = tuple(b"ip: "), tuple(b", event rate: "), tuple(b",
 VIEW_RATE, CATEGORY_COUNT = tuple(b", viewRate: "), tuple(b", categories: ")
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def put_value(out: Bytes, at: int, rows: Rows, i: int, form: ValueForm) -> int:
     """Write the JSON value of row i at out[at:]; return the end."""
     events, clicks = np.int64(rows.events[i]), np.int64(rows.clicks[i])
@@ -142,7 +143,7 @@ def put_value(out: Bytes, at: int, rows: Rows, i: int, form: ValueForm) -> int:
     return put_bytes(out, at, form.tail, 0, len(form.tail))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def put_member(out: Bytes, at: int, rows: Rows, i: int) -> int:
     """Write row i as a member of the `sets` layout at out[at:]; return the end."""
     events, clicks = np.int64(rows.events[i]), np.int64(rows.clicks[i])
@@ -153,7 +154,7 @@ def put_member(out: Bytes, at: int, rows: Rows, i: int) -> int:
     return put_int(out, put_word(out, at, CATEGORY_COUNT), np.int64(rows.categories[i]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def put_part(
     out: Bytes, at: int, part: int, rows: Rows, i: int, form: ValueForm, prefix: Bytes
 ) -> int:
