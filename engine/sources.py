@@ -10,7 +10,9 @@ from __future__ import annotations
 import glob
 import gzip
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -121,8 +123,9 @@ class FileSource:
     def _blocks_of(self, path: str) -> Iterator[bytes]:
         try:
             with open_file(path) as stream:
-                yield from whole_lines(stream, self._block_bytes)
-        except (OSError, EOFError, zstandard.ZstdError) as error:
+                parts = iter(partial(stream.read, self._block_bytes), b"")
+                yield from whole_lines(decompressed(parts) if path.endswith(".zst") else parts)
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
             problem = f"source.path: '{path}' cannot be read: {error}"
             raise UnavailableError(problem) from None
 
@@ -168,6 +171,7 @@ def files_of(path: str) -> list[str]:
         found = [str(p) for p in Path(path).iterdir() if p.is_file() and p.name[0] != "."]
     else:
         found = [path] if Path(path).is_file() else glob.glob(path)
+        found = [one for one in found if not Path(one).is_dir()]
     if not found:
         problem = f"source.path: '{path}' names no file; give a file, a directory, a glob or '-'"
         raise UnavailableError(problem)
@@ -175,27 +179,38 @@ def files_of(path: str) -> list[str]:
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file for reading, decompressed by its name; `-` is stdin."""
+    """Open a file for reading; `-` is stdin, and what is named .gz is decompressed."""
     if path == "-":
         return open(sys.stdin.fileno(), "rb", closefd=False)
     if path.endswith(".gz"):
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.endswith(".zst"):
-        return zstandard.open(path, "rb")  # type: ignore[no-any-return]
     return open(path, "rb")
 
 
-def whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Yield the stream in blocks that end with a line."""
-    rest = b""
-    while block := stream.read(block_bytes):
-        end = block.rfind(b"\n") + 1
-        if end == 0:
-            rest += block
-            continue
-        yield rest + block[:end]
-        rest = block[end:]
-    if rest:
+def decompressed(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what Zstandard frames hold; unlike the library's reader, tell a file that is cut."""
+    frame = None
+    for part in parts:
+        rest = part
+        while rest:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(rest)
+            rest, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        message = "it ends in the middle of a frame"
+        raise EOFError(message)
+
+
+def whole_lines(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes in blocks that end with a line."""
+    held: list[bytes] = []
+    for part in parts:
+        end = part.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*held, part[:end]])
+            held = []
+        held.append(part[end:])
+    if rest := b"".join(held):
         yield rest
 
 
