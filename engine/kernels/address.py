@@ -112,13 +112,11 @@ def parse_v6(buffer: Bytes, start: int, end: int) -> Words:
 
 @njit(cache=True, nogil=True)
 def shift_left(high: np.uint64, low: np.uint64, n_bits: int) -> tuple[np.uint64, np.uint64]:
-    """Return the 128-bit word shifted left by a multiple of 16, at most 128."""
+    """Return the 128-bit word shifted left by a multiple of 16, from 16 to 128."""
     if n_bits >= 128:
         return np.uint64(0), np.uint64(0)
     if n_bits >= 64:
         return low << np.uint64(n_bits - 64), np.uint64(0)
-    if n_bits == 0:
-        return high, low
     bits = np.uint64(n_bits)
     return (high << bits) | (low >> (np.uint64(64) - bits)), low << bits
 
