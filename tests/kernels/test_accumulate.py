@@ -1,0 +1,217 @@
+"""Counting against dictionaries and sets: events, clicks, categories, crossings, limits, merges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.kernels.accumulate import (
+    Crossings,
+    PaneArrays,
+    accumulate,
+    empty_crossings,
+    empty_pane,
+    grown,
+    merge,
+)
+from engine.kernels.decode import CLICK, VIEW
+from engine.kernels.table import FIRST_CAPACITY
+from engine.rules import RuleSet
+from tests import logs, naive
+from tests.doubles import rule_set
+from tests.kernels import sized
+
+pytestmark = pytest.mark.kernels
+
+SEED = np.uint64(3)
+UNLIMITED = 10**9
+RULES = rule_set(naive.ModelConfig(rules=logs.MONOTONE))
+NO_RULES = RuleSet(())
+
+Event = tuple[int, int, int]
+"""Address, category, kind."""
+
+
+def pane_of(
+    events: list[Event],
+    *,
+    pane: PaneArrays | None = None,
+    max_categories: int = 64,
+    budget: np.ndarray | None = None,
+    rules: RuleSet = NO_RULES,
+    seed: np.uint64 = SEED,
+) -> tuple[PaneArrays, Crossings, int]:
+    """Count events as the engine does, doubling what is full; return the crossings as well."""
+    pane = empty_pane() if pane is None else pane
+    budget = np.array([UNLIMITED, 0], np.int64) if budget is None else budget
+    low = np.array([address for address, _, _ in events], np.uint64)
+    category = np.array([category for _, category, _ in events], np.int64)
+    kind = np.array([kind for _, _, kind in events], np.uint8)
+    columns = (low % np.uint64(3), low, category, kind)
+    crossings = empty_crossings(len(events))
+    limits = (budget, rules.program, np.uint64(rules.monotone_mask), max_categories, crossings)
+    row = n = 0
+    while True:
+        row, n = accumulate(pane, seed, columns, row, *limits, n)
+        if row == len(events):
+            return pane, crossings, n
+        pane = grown(pane, seed)
+
+
+@dataclass
+class Counted:
+    """What is known of one address."""
+
+    events: int = 0
+    clicks: int = 0
+    categories: set[int] = field(default_factory=set)
+
+    def row(self, max_categories: int) -> tuple[int, int, int, int]:
+        """Return events, clicks, categories and whether these are saturated."""
+        n = len(self.categories)
+        return self.events, self.clicks, min(n, max_categories), int(n > max_categories)
+
+
+def model_of(events: list[Event]) -> dict[int, Counted]:
+    """Count in plain Python, addresses in the order in which they come."""
+    found: dict[int, Counted] = {}
+    for address, category, kind in events:
+        counted = found.setdefault(address, Counted())
+        counted.events += 1
+        counted.clicks += kind == CLICK
+        counted.categories.add(category)
+    return found
+
+
+def rows_of(pane: PaneArrays) -> dict[int, tuple[int, int, int, int]]:
+    """Return what a pane holds, addresses in the order of its keys."""
+    n = int(pane.used[0])
+    columns = (pane.low, pane.events, pane.clicks, pane.categories, pane.saturated)
+    rows = zip(*(column[:n].tolist() for column in columns), strict=True)
+    assert pane.high[:n].tolist() == [low % 3 for low in pane.low[:n].tolist()]
+    return {address: tuple(counts) for address, *counts in rows}
+
+
+def counts_of(events: list[Event], max_categories: int) -> dict[int, tuple[int, int, int, int]]:
+    """Return what a pane should hold."""
+    return {ip: counted.row(max_categories) for ip, counted in model_of(events).items()}
+
+
+kinds = st.sampled_from([VIEW, CLICK, 2])
+categories = st.sampled_from([-(2**63), 2**63 - 1]) | st.integers(-3, 6)
+events_drawn = st.lists(st.tuples(st.integers(0, 9), categories, kinds), max_size=60)
+
+
+@given(events_drawn, st.integers(1, 8), st.integers(0, 60))
+def test_counts_are_those_of_plain_python_in_one_go_or_two(events, max_categories, cut):
+    pane, _, _ = pane_of(events[:cut], max_categories=max_categories)
+    pane, _, _ = pane_of(events[cut:], pane=pane, max_categories=max_categories)
+    assert list(rows_of(pane).items()) == list(counts_of(events, max_categories).items())
+
+
+@given(events_drawn, st.integers(0, 2**64 - 1))
+def test_seed_changes_no_count_and_no_order(events, seed):
+    other, _, _ = pane_of(events, seed=np.uint64(seed))
+    assert list(rows_of(other).items()) == list(counts_of(events, 64).items())
+
+
+def test_pane_grows_by_doubling_to_many_addresses():
+    n = sized(12_000, 300)
+    events = [(address, address % 7 - 3, CLICK) for address in range(n) for _ in range(2)]
+    pane, _, _ = pane_of(events)
+    assert rows_of(pane) == dict.fromkeys(range(n), (2, 2, 1, 0))
+    assert n <= len(pane.high) < 2 * n
+    assert len(pane.slots) == 2 * len(pane.high)
+    pane, _, _ = pane_of([(n, 1, VIEW)], pane=pane)
+    assert rows_of(pane)[n] == (1, 0, 1, 0)
+
+
+def test_categories_of_many_addresses_grow_in_one_pool():
+    n, n_each = sized(500, 20), 40
+    events = [(address, category, VIEW) for category in range(n_each) for address in range(n)]
+    pane, _, _ = pane_of(events + events)
+    assert rows_of(pane) == dict.fromkeys(range(n), (2 * n_each, 0, n_each, 0))
+    assert pane.used[1] == n * n_each
+    assert len(pane.pool_value) >= n * n_each > FIRST_CAPACITY
+
+
+def test_categories_are_exact_to_their_maximum_and_cost_nothing_beyond():
+    for n, expected in ((63, (63, 0)), (64, (64, 0)), (65, (64, 1)), (1_000, (64, 1))):
+        pane, _, _ = pane_of([(1, category, VIEW) for category in range(n)] * 2)
+        assert rows_of(pane) == {1: (2 * n, 0, *expected)}
+        assert pane.used[1] <= 64
+
+
+@given(events_drawn, st.integers(0, 10))
+def test_addresses_beyond_the_budget_overflow_and_known_ones_stay_exact(events, n_keys):
+    budget = np.array([n_keys, 0], np.int64)
+    pane, _, _ = pane_of(events, budget=budget)
+    known = list(model_of(events))[:n_keys]
+    counted = [event for event in events if event[0] in known]
+    assert rows_of(pane) == counts_of(counted, 64)
+    assert budget.tolist() == [n_keys - len(known), len(events) - len(counted)]
+
+
+@settings(max_examples=sized(100, 30))
+@given(events_drawn, st.integers(1, 3), st.integers(0, 60))
+def test_rule_crosses_at_the_event_at_which_it_first_holds(events, max_categories, cut):
+    pane, before, n_before = pane_of(events[:cut], max_categories=max_categories, rules=RULES)
+    got = crossings_of(before, n_before, 0)
+    limits = {"max_categories": max_categories, "rules": RULES}
+    _, after, n_after = pane_of(events[cut:], pane=pane, **limits)
+    got += crossings_of(after, n_after, len(events[:cut]))
+    expected, fired = [], {}
+    for row in range(len(events)):
+        address = events[row][0]
+        counts = model_of(events[: row + 1])[address].row(max_categories)
+        verdict = naive.Verdict(counts[0], counts[1], counts[0] - counts[1], counts[2])
+        mask = sum(
+            1 << bit
+            for bit, rule in enumerate(RULES.rules)
+            if naive.evaluate(rule.when, verdict.counts)
+        )
+        new_mask = mask & ~fired.get(address, 0)
+        fired[address] = mask
+        if new_mask:
+            expected.append((row, mask, new_mask, *counts))
+    assert got == expected
+
+
+def crossings_of(crossings: Crossings, n: int, first_row: int) -> list[tuple[int, ...]]:
+    """Return row, masks and counts of the first n crossings."""
+    names = ("mask", "new_mask", "events", "clicks", "categories", "saturated")
+    columns = [getattr(crossings, name)[:n].tolist() for name in names]
+    rows = [first_row + row for row in crossings.row[:n].tolist()]
+    return list(zip(rows, *columns, strict=True))
+
+
+@given(st.lists(events_drawn, max_size=4), st.integers(1, 8))
+def test_merged_panes_are_one_pane_of_all_their_events(parts, max_categories):
+    into = empty_pane()
+    for events in parts:
+        pane, _, _ = pane_of(events, max_categories=max_categories)
+        into = merged(into, pane, max_categories)
+    everything = [event for events in parts for event in events]
+    assert rows_of(into) == counts_of(everything, max_categories)
+
+
+def test_merging_doubles_what_is_full():
+    n = sized(3_000, 200)
+    parts = [[(address, step, CLICK) for address in range(n)] for step in range(3)]
+    into = empty_pane()
+    for events in parts:
+        pane, _, _ = pane_of(events)
+        into = merged(into, pane, 64)
+    assert rows_of(into) == dict.fromkeys(range(n), (3, 3, 3, 0))
+
+
+def merged(into: PaneArrays, pane: PaneArrays, max_categories: int) -> PaneArrays:
+    """Merge a pane as the engine does."""
+    key = 0
+    while (key := merge(into, pane, SEED, key, max_categories)) < pane.used[0]:
+        into = grown(into, SEED)
+    return into
