@@ -80,7 +80,11 @@ def writes_in(commands: Iterable[Command]) -> Iterator[Write]:
 
 
 def wrong_writes(
-    commands: Iterable[Command], expected: naive.Judgement, *, ascending: bool = True
+    commands: Iterable[Command],
+    expected: naive.Judgement,
+    *,
+    ascending: bool = True,
+    on_time: bool = True,
 ) -> list[str]:
     """Return the first writes that were not true; `ascending` where no restart wrote again."""
     newest_s: dict[str, int] = {}
@@ -88,7 +92,7 @@ def wrong_writes(
     for write in writes_in(commands):
         problem = "" if is_true(write, expected) else "the model has no such value"
         late_s = write.time_s + write.ttl_s - expiry_s(write, expected.config)
-        if is_off(late_s):
+        if on_time and is_off(late_s):
             problem = f"expires {late_s:.3f} s late"
         if write.kind == STATISTICS and ascending:
             end_s = write.window[1]

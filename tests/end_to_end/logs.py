@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests import naive
 from tests.naive_config import ModelConfig, ModelRule
-from tests.services.kafka import KafkaBroker, Row
+from tests.services.kafka import REQUEST_TIMEOUT_S, KafkaBroker, Row
+from tests.services.process import wait_until
 
 IP = "192.0.2.1"
 CLOSER = "198.51.100.1"
@@ -67,3 +71,21 @@ def log_in(kafka: KafkaBroker, topic: str) -> list[naive.Row]:
         for record in kafka.records(topic)
     ]
     return [row for row in rows if row.value is None or CLOSER.encode() not in row.value]
+
+
+def ends_of(kafka: KafkaBroker, topic: str) -> dict[int, int]:
+    """Return the next offset of each partition; of a new topic as soon as the broker has it."""
+    found: dict[int, int] = {}
+    settings = {"bootstrap.servers": kafka.bootstrap, "group.id": "tests", "log_level": 0}
+    with Consumer(settings) as reader:
+
+        def is_known() -> bool:
+            with suppress(KafkaException):
+                for part in kafka.partitions(topic):
+                    asked = TopicPartition(topic, part)
+                    found[part] = reader.get_watermark_offsets(asked, REQUEST_TIMEOUT_S)[1]
+                return True
+            return False
+
+        wait_until(is_known, deadline_s=REQUEST_TIMEOUT_S, what=f"the ends of {topic}")
+    return found

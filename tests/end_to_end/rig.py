@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 
 from tests import naive
-from tests.end_to_end import committed
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import differences, wrong_expiries
-from tests.end_to_end.logs import DEFAULT, closing, log_in, on
+from tests.end_to_end.logs import DEFAULT, closing, ends_of, log_in, on
 from tests.naive_config import ModelConfig
 from tests.services.kafka import KafkaBroker
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
 
 TO_THE_END = "source.stop_at_end=true"
+OFTEN = "batch.interval_s=0.1"
+"""A commit follows soon upon what it commits."""
+
 DEADLINE_S = 60.0
 
 
@@ -33,6 +35,7 @@ class Rig:
     valkey: ValkeyServer
     topic: str
     new_engine: Callable[..., EngineProcess]
+    engines: list[EngineProcess] = field(default_factory=list)
 
     def overrides(self) -> list[str]:
         """Return what every engine of this rig is told."""
@@ -46,7 +49,12 @@ class Rig:
 
     def engine(self, *overrides: str, **env: str) -> EngineProcess:
         """Start an engine; `overrides` go over the rig's own."""
-        return self.new_engine(*self.overrides(), *overrides, env=env)
+        self.engines.append(self.new_engine(*self.overrides(), *overrides, env=env))
+        return self.engines[-1]
+
+    def impatient(self) -> str:
+        """Return the override that takes a Redis as lost which is silent for half a second."""
+        return f"sink.url='{self.valkey.url}?socket_timeout=0.5'"
 
     def produce(self, partition: int, values: Iterable[bytes | None]) -> None:
         """Append records to a partition."""
@@ -56,9 +64,28 @@ class Rig:
         """Append an event to each partition that closes every window which ends well before."""
         self.kafka.produce(self.topic, closing(self.kafka, self.topic, time_s))
 
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition as long as an engine runs that can bring it about."""
+
+        def is_over() -> bool:
+            return bool(condition()) or not any(engine.is_running for engine in self.engines)
+
+        wait_until(is_over, deadline_s=DEADLINE_S, what=what)
+        assert condition(), f"{what}: no engine runs; the last one said:\n{self.engines[-1].output}"
+
     def wait_for_commit(self, *, n_open: int) -> None:
-        """Wait until all but the last `n_open` records of each partition are done with."""
-        committed.wait_for_commit(self.kafka, self.topic, n_open=n_open)
+        """Wait until all but the last `n_open` records of each partition are done with.
+
+        An engine commits where its oldest open window begins: what is before it is counted, closed,
+        written and acknowledged.
+        """
+        wanted = {part: end - n_open for part, end in ends_of(self.kafka, self.topic).items()}
+        self.wait_until(lambda: self.committed() == wanted, f"commits at {wanted}")
+
+    def committed(self) -> dict[int, int]:
+        """Return the committed offset of each partition that has one."""
+        found = self.kafka.committed(self.topic, self.topic)
+        return {partition: offset for partition, (offset, _) in found.items()}
 
     def wait_for_closed(self, end_s: int) -> None:
         """Wait until the commits say that the windows which end by then are done with."""
@@ -67,7 +94,7 @@ class Rig:
             metadata = [text for _, text in self.kafka.committed(self.topic, self.topic).values()]
             return bool(metadata) and all(int(text.split("|")[2]) >= end_s for text in metadata)
 
-        wait_until(is_closed, deadline_s=DEADLINE_S, what=f"windows closed up to {end_s}")
+        self.wait_until(is_closed, f"windows closed up to {end_s}")
 
     def judged(self, config: ModelConfig = DEFAULT) -> naive.Judgement:
         """Return the model's answer for the topic."""
@@ -87,7 +114,7 @@ class Rig:
 
     def wait_for_key(self, key: str) -> None:
         """Wait until there is such a key."""
-        wait_until(lambda: self.get(key) is not None, deadline_s=DEADLINE_S, what=key)
+        self.wait_until(lambda: self.get(key) is not None, key)
 
     def wrong_keys(self, expected: naive.Judgement) -> str:
         """Return how keys, values and expiries differ from the model; nothing when they do not."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.end_to_end.committed import OFTEN
 from tests.end_to_end.logs import CLOSER, IP, burst, event, window_ago
-from tests.end_to_end.rig import Rig
+from tests.end_to_end.rig import OFTEN, Rig
 
 SOON_IDLE = ["window.idle_s=0.5", "window.delay_s=1", "source.start=latest", OFTEN]
 

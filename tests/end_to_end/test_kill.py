@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.committed import OFTEN
 from tests.end_to_end.judged import writes_in, wrong_writes
 from tests.end_to_end.logs import burst, window_ago
-from tests.end_to_end.rig import Rig
+from tests.end_to_end.rig import OFTEN, Rig
 from tests.services.monitor import MonitorRecorder
 
 SESSION_TIMEOUT_S = 10.0

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.end_to_end.committed import OFTEN
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import IP, burst, window_ago
-from tests.end_to_end.rig import TO_THE_END, Rig
+from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
 from tests.services.kafka import KafkaBroker
 from tests.services.process import LOOPBACK, free_port
 from tests.services.valkey import ValkeyServer
@@ -20,11 +19,8 @@ SECRET, OTHER_SECRET = "correct-horse", "battery-staple"
 
 CONFIG, AUTH, PARTIAL, UNAVAILABLE = 78, 77, 75, 69
 BAD_CONFIGS = {
-    "rules.limits.events=many": "rules.limits.events: ",
     "rules.rules=[{name: a, description: b, when: 'clicks >> 3'}]": "rules.rules[0].when: ",
-    "window.length_s=0": "window.length_s: ",
     "window.lenght_s=10": "window.lenght_s: ",
-    "sink.url=http://localhost": "sink.url: ",
     "source.kafka.enable.auto.commit=true": "source.kafka.enable.auto.commit: ",
 }
 

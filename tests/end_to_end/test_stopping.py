@@ -7,11 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.end_to_end.botgen_log import BotgenLog
-from tests.end_to_end.committed import OFTEN
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import event, window_ago
-from tests.end_to_end.rig import DEADLINE_S, TO_THE_END, Rig
-from tests.services.process import LOOPBACK, free_port, wait_until
+from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
+from tests.services.process import LOOPBACK, free_port
 
 STOP_DEADLINE_S = 12.0
 """5 s for the write in flight and 5 s for the client to leave, with a moment for a busy machine."""
@@ -20,7 +19,7 @@ STOP_DEADLINE_S = 12.0
 def wait_for_keys(here: Rig, n_keys: int) -> None:
     """Wait until Redis holds so many keys."""
     with here.client() as client:
-        wait_until(lambda: client.dbsize() >= n_keys, deadline_s=DEADLINE_S, what=f"{n_keys} keys")
+        here.wait_until(lambda: client.dbsize() >= n_keys, f"{n_keys} keys")
 
 
 @pytest.mark.timeout(300)
@@ -59,7 +58,7 @@ def test_stopped_while_redis_answers_nothing_it_ends_in_time_and_loses_nothing(
     here, start_s = rig(), window_ago(60)
     here.produce(0, [event(start_s + n, category=n) for n in range(40)])
     here.valkey.stop()
-    engine = here.engine(OFTEN)
+    engine = here.engine(OFTEN, here.impatient())
     engine.wait_for("Redis does not answer")
     engine.terminate()
     engine.ends(deadline_s=STOP_DEADLINE_S)

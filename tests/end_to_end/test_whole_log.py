@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.end_to_end.botgen_log import N_BOTS, N_EVENTS, BotgenLog
-from tests.end_to_end.committed import OFTEN
 from tests.end_to_end.judged import writes_in, wrong_writes
-from tests.end_to_end.rig import TO_THE_END, Rig
+from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
 from tests.services.monitor import MonitorRecorder
 
 pytestmark = pytest.mark.timeout(300)  # the model needs its time, and has no other turn to come

@@ -1,0 +1,93 @@
+"""Redis or Kafka go away and come back: the engine says so, waits, and loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.end_to_end.engine_process import EngineProcess
+from tests.end_to_end.judged import wrong_writes
+from tests.end_to_end.logs import IP, burst, window_ago
+from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
+from tests.services.kafka import KafkaBroker
+from tests.services.monitor import MonitorRecorder
+from tests.services.valkey import ValkeyServer
+
+REDIS_IS_AWAY = "Redis does not answer"
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+def first_half(here: Rig, start_s: int) -> EngineProcess:
+    """Start an engine, and return it when it has written a first window and an early decision."""
+    engine = here.engine(OFTEN, here.impatient())
+    for partition in (0, 1):
+        here.produce(partition, burst(start_s, f"192.0.2.{partition + 1}"))
+        here.produce(partition, burst(start_s + 30, f"192.0.2.{partition + 3}", n=15))
+    here.wait_for_key("stat_192.0.2.2")
+    return engine
+
+
+def second_half(here: Rig, start_s: int) -> None:
+    """Produce the rest of the open window, one more, and what closes them."""
+    for partition in (0, 1):
+        here.produce(partition, burst(start_s + 30, f"192.0.2.{partition + 3}", n=9))
+        here.produce(partition, burst(start_s + 40, IP))
+    here.close_windows(start_s + 200)
+
+
+def finished(here: Rig, engine: EngineProcess) -> str:
+    """Wait until all is written, stop the engine, and return what is wrong."""
+    here.wait_for_commit(n_open=1)
+    engine.terminate()
+    engine.ends()
+    return here.wrong_keys(here.judged())
+
+
+def test_redis_stopped_for_a_while_in_mid_run_costs_nothing(rig: Callable[..., Rig]) -> None:
+    here, start_s = rig(2), window_ago(120)
+    with MonitorRecorder(here.valkey.url) as recorder:
+        engine = first_half(here, start_s)
+        here.valkey.stop()
+        second_half(here, start_s)
+        engine.wait_for(REDIS_IS_AWAY)
+        here.valkey.cont()
+        assert finished(here, engine) == ""
+    # What Redis had received before it stopped, it runs when it goes on; then it is told anew.
+    assert wrong_writes(recorder.commands, here.judged(), on_time=False) == []
+
+
+def test_redis_killed_in_mid_run_and_back_costs_nothing(
+    rig: Callable[..., Rig], new_valkey: Callable[..., ValkeyServer]
+) -> None:
+    here, start_s = rig(2), window_ago(120)
+    here.valkey = new_valkey(arguments=DURABLE)
+    engine = first_half(here, start_s)
+    here.valkey.kill()
+    second_half(here, start_s)
+    engine.wait_for(REDIS_IS_AWAY)
+    here.valkey.start()
+    assert finished(here, engine) == ""
+
+
+def test_redis_away_at_the_start_is_waited_for(rig: Callable[..., Rig]) -> None:
+    here, start_s = rig(2), window_ago(120)
+    here.valkey.kill()
+    second_half(here, start_s)
+    engine = here.engine(TO_THE_END)
+    engine.wait_for(REDIS_IS_AWAY)
+    here.valkey.start()
+    engine.ends()
+    assert engine.summary["events"] == 60
+    assert here.get(f"bot_{IP}") == here.judged().decisions[IP][0]
+
+
+@pytest.mark.timeout(180)
+def test_the_broker_killed_in_mid_run_and_back_costs_nothing(
+    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
+) -> None:
+    here, start_s = rig(2, kafka=new_kafka()), window_ago(120)
+    engine = first_half(here, start_s)
+    here.kafka.restart()
+    second_half(here, start_s)
+    assert finished(here, engine) == ""
