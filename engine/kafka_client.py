@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 TUNED = {
     "fetch.queue.backoff.ms": 5,
+    "fetch.wait.max.ms": 100,  # so late the end of a partition is known at most
     "fetch.max.bytes": 16 << 20,
     "max.partition.fetch.bytes": 4 << 20,
     "queued.max.messages.kbytes": 65_536,

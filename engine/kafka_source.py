@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.2
 HOLD_S = 0.2
 CLOSE_S = 5.0
+CALLBACK_S = 0.01
 
 
 class KafkaSource:
@@ -156,12 +157,11 @@ class KafkaSource:
         return messages
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
-        whole = self._whole_topic()
-        if not whole or set(partitions) != whole:
-            self._wanted = None
-            self._partial_since_s = self._partial_since_s or time.monotonic()
-            return None
         try:
+            if set(partitions) != self._whole_topic():
+                self._wanted = None
+                self._partial_since_s = self._partial_since_s or time.monotonic()
+                return None
             starts = self._resolve(partitions)
         except KafkaException as exception:
             if error := meaning(exception.args[0]):
@@ -195,11 +195,12 @@ class KafkaSource:
         return starts
 
     def _whole_topic(self) -> set[int]:
-        try:
-            topics = self._consumer.list_topics(self._conf.topic, timeout=5.0).topics
-        except KafkaException:
-            return set()
-        return set(topics[self._conf.topic].partitions)
+        """Return all partitions; raise KafkaException where the broker does not say."""
+        topics = self._consumer.list_topics(self._conf.topic, timeout=5.0).topics
+        topic = topics[self._conf.topic]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
+        return set(topic.partitions)
 
     def _check_view(self) -> None:
         """Leave where another member holds a part of the topic and we never held the whole."""
@@ -322,6 +323,6 @@ class KafkaSource:
         """Wait for the commit in flight, leave the client, free the lock."""
         deadline_s = time.monotonic() + CLOSE_S
         while self._commits.in_flight and time.monotonic() < deadline_s:
-            self.hold()
+            self._consumer.poll(CALLBACK_S)
         self._consumer.close()
         self._lock.release()
