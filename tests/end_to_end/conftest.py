@@ -13,6 +13,8 @@ from tests.end_to_end.rig import Rig
 from tests.services.kafka import KafkaBroker
 from tests.services.valkey import ValkeyServer
 
+ALICE, PASSWORD = "alice", "correct-horse"
+
 
 @pytest.fixture
 def new_engine(tmp_path: Path) -> Iterator[Callable[..., EngineProcess]]:
@@ -35,6 +37,7 @@ def rig(
     valkey: ValkeyServer,
     topic: Callable[[], str],
     new_engine: Callable[..., EngineProcess],
+    judge_early: None,
 ) -> Callable[..., Rig]:
     """Make a rig: `rig(4)` has a topic of four partitions; `rig(kafka=...)` a broker of its own."""
 
@@ -46,6 +49,15 @@ def rig(
 
 
 @pytest.fixture(scope="session")
+def frail_kafka(
+    kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KafkaBroker]:
+    """A second broker, to kill and to stop, with a SASL listener: leave it running as well."""
+    with KafkaBroker(tmp_path_factory.mktemp("kafka"), users={ALICE: PASSWORD}) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
 def botgen_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BotgenLog]:
     """The log of a million events; the model judges it in the background."""
     log = BotgenLog(tmp_path_factory.mktemp("botgen"))
@@ -53,8 +65,8 @@ def botgen_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BotgenLog]:
     log.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def judge_early(request: pytest.FixtureRequest) -> None:
-    """Begin with the long judgement at once where a test of this session will ask for it."""
+    """Begin with the long judgement at the first test where a later one will ask for it."""
     if any("botgen_log" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("botgen_log")

@@ -58,15 +58,9 @@ class Write(NamedTuple):
     ip: str
     value: bytes
     ttl_s: int
-    claim: dict[str, object]
-
-    @property
-    def window(self) -> naive.Window:
-        """The window that the value is about."""
-        start_s, end_s = self.claim["window_start"], self.claim["window_end"]
-        assert isinstance(start_s, int)
-        assert isinstance(end_s, int)
-        return start_s, end_s, self.ip
+    window: naive.Window
+    final: bool
+    reasons: list[str]
 
 
 def writes_in(commands: Iterable[Command]) -> Iterator[Write]:
@@ -76,11 +70,14 @@ def writes_in(commands: Iterable[Command]) -> Iterator[Write]:
             continue
         _, key, value, _, ttl_s = command.args
         prefix, _, ip = key.decode().partition("_")
-        yield Write(command.time_s, f"{prefix}_", ip, value, int(ttl_s), json.loads(value))
+        claim = json.loads(value)
+        window = (claim["window_start"], claim["window_end"], ip)
+        what = (f"{prefix}_", ip, value, int(ttl_s), window, claim["final"], claim["reasons"])
+        yield Write(command.time_s, *what)
 
 
 def wrong_writes(
-    commands: Iterable[Command],
+    writes: Iterable[Write],
     expected: naive.Judgement,
     *,
     ascending: bool = True,
@@ -89,7 +86,7 @@ def wrong_writes(
     """Return the first writes that were not true; `ascending` where no restart wrote again."""
     newest_s: dict[str, int] = {}
     found = []
-    for write in writes_in(commands):
+    for write in writes:
         problem = "" if is_true(write, expected) else "the model has no such value"
         late_s = write.time_s + write.ttl_s - expiry_s(write, expected.config)
         if on_time and is_off(late_s):
@@ -107,19 +104,18 @@ def wrong_writes(
 def is_true(write: Write, expected: naive.Judgement) -> bool:
     """Whether the model has this value: byte for byte, or as an early one that it allows."""
     shadow = write.kind == SHADOW
-    if not write.claim["final"]:
+    if not write.final:
         early = naive.allowed_early(write.value, expected, ip=write.ip, shadow=shadow)
         return early and write.kind != STATISTICS
     verdict = expected.verdicts.get(write.window)
-    if verdict is None or (write.kind != STATISTICS and write.claim["reasons"] == []):
+    if verdict is None or (write.kind != STATISTICS and not write.reasons):
         return False
     return write.value == naive.value_of(write.window, verdict, shadow=shadow)
 
 
 def expiry_s(write: Write, config: naive.ModelConfig) -> int:
     """Return when the value has to expire: after its window, by its longest rule."""
-    if write.kind == STATISTICS:
-        return write.window[1] + config.statistics_ttl_s
-    reasons = write.claim["reasons"]
-    assert isinstance(reasons, list)
-    return write.window[1] + max(rule.ttl_s for rule in config.rules if rule.name in reasons)
+    ttls_s = [rule.ttl_s for rule in config.rules if rule.name in write.reasons]
+    return write.window[1] + (
+        config.statistics_ttl_s if write.kind == STATISTICS else max(ttls_s, default=0)
+    )

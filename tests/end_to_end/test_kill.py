@@ -63,7 +63,7 @@ def test_killed_in_the_middle_of_two_windows_nothing_is_lost_and_nothing_was_eve
         second.terminate()
         second.ends()
     expected = here.judged()
-    assert wrong_writes(recorder.commands, expected, ascending=False) == []
+    assert wrong_writes(writes_in(recorder.commands), expected, ascending=False) == []
     assert here.wrong_keys(expected) == ""
     assert (second.summary["replayed"] > 0) == is_committed
     told = [write for write in writes_in(recorder.commands) if write.ip == LAST]
@@ -90,5 +90,5 @@ def test_killed_before_the_first_window_closed_a_start_at_the_latest_skips_nothi
         second.terminate()
         second.ends()
     expected = here.judged()
-    assert wrong_writes(recorder.commands, expected) == []
+    assert wrong_writes(writes_in(recorder.commands), expected) == []
     assert here.wrong_keys(expected) == ""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
-import pytest
-
+from engine.batch.checkpoint import Checkpoint
+from engine.config import BatchConf, KafkaConf
+from engine.kafka_source import KafkaSource
+from engine.kernels.triage import NEVER
+from engine.sources import Assigned
 from tests.end_to_end.engine_process import EngineProcess
-from tests.end_to_end.judged import wrong_writes
+from tests.end_to_end.judged import writes_in, wrong_writes
 from tests.end_to_end.logs import IP, burst, window_ago
-from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, TO_THE_END, Rig
 from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
+from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
 
 REDIS_IS_AWAY = "Redis does not answer"
@@ -54,7 +59,7 @@ def test_redis_stopped_for_a_while_in_mid_run_costs_nothing(rig: Callable[..., R
         here.valkey.cont()
         assert finished(here, engine) == ""
     # What Redis had received before it stopped, it runs when it goes on; then it is told anew.
-    assert wrong_writes(recorder.commands, here.judged(), on_time=False) == []
+    assert wrong_writes(writes_in(recorder.commands), here.judged(), on_time=False) == []
 
 
 def test_redis_killed_in_mid_run_and_back_costs_nothing(
@@ -82,12 +87,29 @@ def test_redis_away_at_the_start_is_waited_for(rig: Callable[..., Rig]) -> None:
     assert here.get(f"bot_{IP}") == here.judged().decisions[IP][0]
 
 
-@pytest.mark.timeout(180)
 def test_the_broker_killed_in_mid_run_and_back_costs_nothing(
-    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
+    rig: Callable[..., Rig], frail_kafka: KafkaBroker
 ) -> None:
-    here, start_s = rig(2, kafka=new_kafka()), window_ago(120)
+    here, start_s = rig(2, kafka=frail_kafka), window_ago(120)
     engine = first_half(here, start_s)
     here.kafka.restart()
     second_half(here, start_s)
     assert finished(here, engine) == ""
+
+
+def test_a_broker_that_is_silent_while_partitions_are_assigned_is_asked_again(
+    rig: Callable[..., Rig], frail_kafka: KafkaBroker
+) -> None:
+    here = rig(2, kafka=frail_kafka)
+    conf = KafkaConf(bootstrap_servers=frail_kafka.bootstrap, topic=here.topic, group_id=here.topic)
+    blank = Checkpoint(NEVER, NEVER, 0, "unkeyed", "10/10", "rules")
+    source = KafkaSource(
+        conf, BatchConf(), blank=blank, delay_s=10, idle_s=10, stopping=threading.Event()
+    )
+    source.open()
+    wait_until(lambda: source.read() or source.epoch, deadline_s=DEADLINE_S, what="an assignment")
+    frail_kafka.stop()
+    assert source.read() is None
+    frail_kafka.cont()
+    wait_until(lambda: isinstance(source.read(), Assigned), deadline_s=DEADLINE_S, what="its start")
+    source.close()

@@ -6,16 +6,18 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 
+from tests.end_to_end.conftest import ALICE, PASSWORD
 from tests.end_to_end.engine_process import EngineProcess
-from tests.end_to_end.logs import IP, burst, window_ago
+from tests.end_to_end.logs import IP, burst, closing, on, window_ago
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
 from tests.services.kafka import KafkaBroker
 from tests.services.process import LOOPBACK, free_port
 from tests.services.valkey import ValkeyServer
 
 NewEngine = Callable[..., EngineProcess]
-SECRET, OTHER_SECRET = "correct-horse", "battery-staple"
+SECRET, OTHER_SECRET = PASSWORD, "battery-staple"
 
 CONFIG, AUTH, PARTIAL, UNAVAILABLE = 78, 77, 75, 69
 BAD_CONFIGS = {
@@ -63,16 +65,23 @@ def test_no_broker_and_no_topic_are_waited_for_only_so_long(
     )
 
 
-def test_a_topic_that_is_made_later_is_read_from_its_beginning(
+def test_a_topic_and_partitions_that_are_made_later_are_read_from_their_beginning(
     rig: Callable[..., Rig], topic: Callable[[], str]
 ) -> None:
     here = rig()
     here.topic, start_s = topic(), window_ago(60)
-    engine = here.engine("source.start=latest", OFTEN)
+    often = "source.kafka.topic.metadata.refresh.interval.ms=500"
+    engine = here.engine("source.start=latest", OFTEN, often)
     engine.wait_for(f"there is no topic '{here.topic}'")
     here.kafka.create_topic(here.topic)
     here.produce(0, burst(start_s))
-    here.close_windows(start_s + 100)
+    here.wait_for_key(f"bot_{IP}")
+    here.kafka.admin.create_partitions([NewPartitions(here.topic, 3)])[here.topic].result()
+    here.wait_until(lambda: len(here.kafka.partitions(here.topic)) == 3, "three partitions")
+    anew = {"linger_ms": "1"}  # a producer that does not remember the one partition
+    here.kafka.produce(here.topic, on(2, burst(start_s, "192.0.2.2")), **anew)
+    here.wait_for_key("bot_192.0.2.2")
+    here.kafka.produce(here.topic, closing(here.kafka, here.topic, start_s + 100), **anew)
     here.wait_for_commit(n_open=1)
     engine.terminate()
     engine.ends()
@@ -120,9 +129,9 @@ def test_wrong_redis_credentials_and_missing_rights_are_refused(
 
 
 def test_wrong_sasl_credentials_and_missing_rights_are_refused(
-    new_kafka: Callable[..., KafkaBroker], rig: Callable[..., Rig]
+    rig: Callable[..., Rig], frail_kafka: KafkaBroker
 ) -> None:
-    here = rig(kafka=new_kafka(users={"alice": SECRET}))
+    here = rig(kafka=frail_kafka)
 
     def engine_as(password: str) -> EngineProcess:
         return here.engine(
@@ -130,7 +139,7 @@ def test_wrong_sasl_credentials_and_missing_rights_are_refused(
             f"source.instance_id={password}"[:22],
             "source.kafka.security.protocol=SASL_PLAINTEXT",
             "source.kafka.sasl.mechanism=PLAIN",
-            "source.kafka.sasl.username=alice",
+            f"source.kafka.sasl.username={ALICE}",
             "source.kafka.sasl.password=${oc.env:SASL_PASSWORD}",
             SASL_PASSWORD=password,
         )

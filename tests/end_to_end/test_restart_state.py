@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from confluent_kafka import TopicPartition
 
-from tests.end_to_end.judged import wrong_writes
+from tests.end_to_end.judged import writes_in, wrong_writes
 from tests.end_to_end.logs import burst, event, window_ago
 from tests.end_to_end.rig import TO_THE_END, Rig
 from tests.services.monitor import MonitorRecorder
@@ -62,5 +62,5 @@ def test_partitions_that_lie_minutes_apart_give_the_same_as_their_log_in_order(
         engine.ends()
     expected = here.judged()
     assert (engine.summary["late"], engine.summary["windows"]) == (0, 48)
-    assert wrong_writes(recorder.commands, expected) == []
+    assert wrong_writes(writes_in(recorder.commands), expected) == []
     assert here.wrong_keys(expected) == ""

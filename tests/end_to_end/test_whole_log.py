@@ -43,7 +43,7 @@ def test_live_every_value_that_redis_was_told_is_true(
         engine.terminate()
         engine.ends()
     expected = botgen_log.judged("default")
-    assert wrong_writes(recorder.commands, expected) == []
+    writes = list(writes_in(recorder.commands))
+    assert wrong_writes(writes, expected) == []
     assert here.wrong_keys(expected) == ""
-    early = [write for write in writes_in(recorder.commands) if not write.claim["final"]]
-    assert len({write.ip for write in early}) == N_BOTS
+    assert len({write.ip for write in writes if not write.final}) == N_BOTS
