@@ -79,7 +79,9 @@ def test_stopped_while_it_waits_for_a_broker_it_ends_at_once(
 def test_the_demo_ends_by_itself_and_measures_its_verdicts(
     new_engine: Callable[..., EngineProcess],
 ) -> None:
-    engine = new_engine("deploy=embedded", "deploy.duration_s=8")
+    # Bots cross a limit wherever the windows' borders fall; people are too slow to by chance.
+    rates = ("deploy.user_events_per_s=50", "deploy.bot_events_per_s=6")
+    engine = new_engine("deploy=embedded", "deploy.duration_s=8", *rates)
     engine.ends()
     summary = engine.summary
     assert summary["events"] > 1_000
