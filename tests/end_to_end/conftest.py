@@ -39,9 +39,11 @@ def rig(
     new_engine: Callable[..., EngineProcess],
     judge_early: None,
 ) -> Callable[..., Rig]:
-    """Make a rig: `rig(4)` has a topic of four partitions; `rig(kafka=...)` a broker of its own."""
+    """Make a rig: `rig(4)` has a topic of four partitions; `rig(kafka=...)` another broker."""
 
-    def make(n_partitions: int = 1, *, kafka: KafkaBroker = kafka) -> Rig:
+    def make(
+        n_partitions: int = 1, *, kafka: KafkaBroker = kafka, valkey: ValkeyServer = valkey
+    ) -> Rig:
         name = kafka.create_topic(topic(), n_partitions)
         return Rig(kafka, valkey, name, new_engine)
 

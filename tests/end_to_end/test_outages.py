@@ -69,8 +69,7 @@ def test_redis_stopped_for_a_while_in_mid_run_costs_nothing(rig: Callable[..., R
 def test_redis_killed_in_mid_run_and_back_costs_nothing(
     rig: Callable[..., Rig], new_valkey: Callable[..., ValkeyServer]
 ) -> None:
-    here, start_s = rig(2), window_ago(120)
-    here.valkey = new_valkey(arguments=DURABLE)
+    here, start_s = rig(2, valkey=new_valkey(arguments=DURABLE)), window_ago(120)
     engine = first_half(here, start_s)
     here.valkey.kill()
     second_half(here, start_s)

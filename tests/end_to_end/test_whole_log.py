@@ -10,24 +10,27 @@ from tests.end_to_end.botgen_log import N_BOTS, N_EVENTS, BotgenLog
 from tests.end_to_end.judged import writes_in, wrong_writes
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
 from tests.services.monitor import MonitorRecorder
+from tests.services.valkey import ValkeyServer
 
 pytestmark = pytest.mark.timeout(300)  # the model needs its time, and has no other turn to come
 
 
-@pytest.mark.parametrize(("n_partitions", "options"), [(1, []), (4, []), (16, ["--keyed"])])
-def test_a_backlog_ends_with_the_keys_of_the_model(
-    n_partitions: int, options: list[str], rig: Callable[..., Rig], botgen_log: BotgenLog
+def test_a_backlog_ends_with_the_keys_of_the_model_over_1_4_and_16_partitions(
+    rig: Callable[..., Rig], new_valkey: Callable[..., ValkeyServer], botgen_log: BotgenLog
 ) -> None:
-    here = rig(n_partitions)
-    botgen_log.produce(here.kafka, here.topic, *options)
-    engine = here.engine(TO_THE_END, "rules=seed")
-    engine.ends()
+    begun = []
+    for n_partitions, options in ((1, []), (4, []), (16, ["--keyed"])):
+        here = rig(n_partitions, valkey=new_valkey())
+        botgen_log.produce(here.kafka, here.topic, *options)
+        begun.append((here, here.engine(TO_THE_END, "rules=seed")))
     expected = botgen_log.judged("seed")
-    assert here.wrong_keys(expected) == ""
-    summary = engine.summary
-    assert (summary["events"], summary["late"], summary["rejected"]) == (N_EVENTS, 0, {})
-    assert summary["verdicts"] == len(expected.verdicts)
-    assert summary["addresses_flagged"] == len(expected.decisions) > 10_000
+    for here, engine in begun:
+        engine.ends()
+        assert here.wrong_keys(expected) == ""
+        summary = engine.summary
+        assert (summary["events"], summary["late"], summary["rejected"]) == (N_EVENTS, 0, {})
+        assert summary["verdicts"] == len(expected.verdicts)
+        assert summary["addresses_flagged"] == len(expected.decisions) > 10_000
 
 
 def test_live_every_value_that_redis_was_told_is_true(
