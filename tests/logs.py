@@ -24,7 +24,7 @@ MONOTONE = (
     ModelRule("clicker", "clicks >= 2 and events > 2", ttl_s=60),
     ModelRule("browser", "categories > 2", ttl_s=900),
     ModelRule("watched", "events > 1", mode="shadow"),
-    ModelRule("watched_long", "clicks > 2 or categories > 1", ttl_s=5_000, mode="shadow"),
+    ModelRule("watched_long", "clicks > 3 or events > 6", ttl_s=5_000, mode="shadow"),
 )
 """Rules that stay true once they are, whatever comes later in a window."""
 
