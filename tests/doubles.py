@@ -98,7 +98,6 @@ class RowsSource:
         self.waited_s = 0.0
         self.committed: Committed = {}
         self.stopping = threading.Event()
-        self.lag: int | None = None
 
     def open(self) -> None:
         """Nothing to open."""
