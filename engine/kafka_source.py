@@ -167,7 +167,7 @@ class KafkaSource:
             if error := meaning(exception.args[0]):
                 raise error from None
             log.warning("source.bootstrap_servers: %s; trying again", exception.args[0].str())
-            self._stopping.wait(HOLD_S)
+            self._consumer.poll(HOLD_S)  # the group may have given us up meanwhile
             return None
         self._wanted, self._partial_since_s, self._held_whole = None, None, True
         self._reset(partitions)
