@@ -102,11 +102,16 @@ def test_the_broker_killed_in_mid_run_and_back_costs_nothing(
     assert finished(here, engine) == ""
 
 
-def test_a_broker_that_is_silent_while_partitions_are_assigned_is_asked_again(
+def test_a_broker_that_is_silent_while_partitions_are_assigned_is_asked_and_joined_again(
     rig: Callable[..., Rig], frail_kafka: KafkaBroker
 ) -> None:
     here = rig(2, kafka=frail_kafka)
-    conf = KafkaConf(bootstrap_servers=frail_kafka.bootstrap, topic=here.topic, group_id=here.topic)
+    conf = KafkaConf(
+        bootstrap_servers=frail_kafka.bootstrap,
+        topic=here.topic,
+        group_id=here.topic,
+        kafka=dict(item.removeprefix("source.kafka.").split("=") for item in SHORT_SESSION),
+    )
     blank = Checkpoint(NEVER, NEVER, 0, "unkeyed", "10/10", "rules")
     source = KafkaSource(
         conf, BatchConf(), blank=blank, delay_s=10, idle_s=10, stopping=threading.Event()

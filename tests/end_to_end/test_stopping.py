@@ -86,4 +86,4 @@ def test_the_demo_ends_by_itself_and_measures_its_verdicts(
     summary = engine.summary
     assert summary["events"] > 1_000
     assert summary["precision"] > 0.9
-    assert 0 < summary["recall"] <= 1  # in so few seconds some bots stay below the limits
+    assert summary["recall"] > 0.9
