@@ -116,7 +116,7 @@ class KafkaSource:
         log.warning("source.bootstrap_servers: %s", error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.unassign()  # nothing is fetched before `read` has found the start offsets
+        consumer.assign([])  # nothing is fetched before `read` has found the start offsets
         self.epoch += 1
         self._wanted = sorted(tp.partition for tp in partitions)
 
@@ -174,6 +174,8 @@ class KafkaSource:
         self._consumer.assign(
             [TopicPartition(self._conf.topic, p, start.offset) for p, start in starts.items()]
         )
+        self._consumer.resume(self._partitions(partitions))  # a pause outlives an assignment
+        self._held = False
         for p, start in starts.items():
             self._progress.position[p] = start.offset
         checkpoints = {p: start.checkpoint for p, start in starts.items()}
