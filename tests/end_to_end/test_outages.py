@@ -88,7 +88,6 @@ def test_redis_away_at_the_start_is_waited_for_even_after_all_is_read(
     here.wait_until(lambda: engine.stderr.count(REDIS_IS_AWAY) > N_TRIES, "tries in vain")
     here.valkey.start()
     engine.ends()
-    assert engine.summary["events"] == 60
     assert here.get(f"bot_{IP}") == here.judged().decisions[IP][0]
 
 
