@@ -19,7 +19,7 @@ from engine.config import SinkConf
 from engine.kernels import render as form
 from engine.kernels.expiry import AGAIN, FIRST, UNSURE
 from engine.redis_scripts import EXPIRE_LATER, KEEP_LATER, KEEP_LATER_FIELD, sha1
-from engine.redis_writer import Block, RedisWriter
+from engine.redis_writer import RedisWriter
 from engine.rules import RuleSet
 from engine.sinks import (
     Decisions,
@@ -131,9 +131,10 @@ class RedisSink:
         values = value_form(verdicts, self._rules)
         row_bytes = form.row_bytes(plan, values)
 
-        def render(where: NDArray[np.int64], late_s: int) -> Block:
+        def render(where: NDArray[np.int64], late_s: int) -> NDArray[np.uint8]:
             some = picked(rows, where)
-            return form.render(some._replace(ttl_s=some.ttl_s - late_s), values, plan, row_bytes)
+            left = some._replace(ttl_s=some.ttl_s - late_s)
+            return form.render(left, values, plan, row_bytes)[0]
 
         return self._writer.write(rows.ttl_s, render)
 
@@ -141,9 +142,8 @@ class RedisSink:
         """Let the set of this layout, if it is one, live as long as its last member."""
         if layout.set_name is None or len(rows.high) == 0:
             return Written(0, 0)
-        command = expire(layout.set_name, rows.ttl_s.max(), now_s)
-        block = np.frombuffer(command, np.uint8), np.array([len(command)])
-        answer = self._writer.write(rows.ttl_s[:1], lambda where, late_s: block)
+        command = np.frombuffer(expire(layout.set_name, rows.ttl_s.max(), now_s), np.uint8)
+        answer = self._writer.write(rows.ttl_s[:1], lambda where, late_s: command)
         return Written(0, 0, complete=answer is not None)
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 5.0
 PASSING_ERRORS = (ConnectionError, TimeoutError, OSError)
 RECEIVE_BYTES = 1 << 20
+PART_ROWS = 1_250
 REFUSED = (b"NOAUTH", b"WRONGPASS", b"NOPERM")
 PASSING = (b"OOM", b"READONLY", b"LOADING", b"BUSY", b"MASTERDOWN", b"CLUSTERDOWN", b"TRYAGAIN") + (
     b"NOREPLICAS",
@@ -43,10 +44,8 @@ KEPT = b"+KEPT\r\n"  # what a script answers that leaves a later expiry as it is
 # what each script does is in `engine.redis_scripts`; a writer only loads them at every connect
 Scripts = tuple[str, ...]
 
-Block = tuple[NDArray[np.uint8], NDArray[np.int64]]  # command i is bytes[ends[i - 1]:ends[i]]
-
-# renders the commands of some rows, with TTLs that are so many seconds less than at first
-Render = Callable[[NDArray[np.int64], int], Block]
+# renders the commands of some rows (uint8), with TTLs that are so many seconds less than at first
+Render = Callable[[NDArray[np.int64], int], NDArray[np.uint8]]
 
 
 class Wire(Protocol):
@@ -64,26 +63,30 @@ class Wire(Protocol):
     def read_response(self) -> object:
         """Read its reply; raise where it is an error."""
 
-    def exchange(self, block: memoryview, n_replies: int) -> bytes:
-        """Send a block of commands, return all of their replies."""
+    def exchange(self, parts: Iterable[NDArray[np.uint8]], n_replies: int) -> bytes:
+        """Send commands, return all of their replies."""
 
 
 class MassInsertion:
-    """Adds to a client connection: send a block of commands, return all of their replies."""
+    """Adds to a client connection: send many commands, return all of their replies."""
 
     _sock: Any
 
-    def exchange(self, block: memoryview, n_replies: int) -> bytes:
-        """Send the commands and return their n one-line replies, as bytes."""
-        self._sock.sendall(block)
+    def exchange(self, parts: Iterable[NDArray[np.uint8]], n_replies: int) -> bytes:
+        """Send the commands and return their n one-line replies, as bytes.
+
+        A part is sent when it is there, so that Redis runs it while the next one is rendered.
+        """
+        for part in parts:
+            self._sock.sendall(part.data)
         received, n_lines = [], 0
         while n_lines < n_replies:
-            part = self._sock.recv(RECEIVE_BYTES)
-            if not part:
+            answer = self._sock.recv(RECEIVE_BYTES)
+            if not answer:
                 message = "Redis closed the connection"
                 raise ConnectionError(message)
-            received.append(part)
-            n_lines += part.count(b"\n")
+            received.append(answer)
+            n_lines += answer.count(b"\n")
         return b"".join(received)
 
 
@@ -166,7 +169,7 @@ class RedisWriter:
         kept, rows = np.zeros(len(ttl_s), np.bool_), np.arange(len(ttl_s))
         begun_s, late_s, n_failures = time.monotonic(), 0, 0
         while len(rows):
-            replies = self._try(*render(rows, late_s))
+            replies = self._try(rows, late_s, render)
             failed = np.arange(len(rows)) if replies is None else failed_in(replies)
             if replies is not None and KEPT in replies:
                 kept[rows] = kept_in(replies)
@@ -182,12 +185,13 @@ class RedisWriter:
             self._on_state(True)
         return kept
 
-    def _try(self, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> bytes | None:
+    def _try(self, rows: NDArray[np.int64], late_s: int, render: Render) -> bytes | None:
         """Return the replies, or None where the connection broke."""
+        parts = (render(rows[i : i + PART_ROWS], late_s) for i in range(0, len(rows), PART_ROWS))
         try:
             if not self._open:
                 self.connect()
-            replies = self._connection.exchange(memoryview(block.data), len(ends))
+            replies = self._connection.exchange(parts, len(rows))
         except PASSING_ERRORS as error:
             self._lost(error)
             return None
