@@ -12,7 +12,6 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import redis
 from confluent_kafka import Producer
@@ -137,12 +136,7 @@ class Embedded:
         path.write_text("".join(lines), encoding="utf-8")
         return len(lines)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """End everything."""
         self.stop_traffic()
         self._stack.close()

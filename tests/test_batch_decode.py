@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine.batch.decode import EVENT_SCHEMA, Records, decode, decode_options
 from engine.detections import addresses
-from engine.kernels.decode import CLICK, REASONS
+from engine.kernels.decode import REASONS
+from engine.kernels.fields import CLICK
 from tests import naive
 from tests.doubles import options_of, records_of
 from tests.naive import Event, ModelConfig, Row

@@ -39,3 +39,13 @@ def run(folder: Path, tool: str, *arguments: object, text: bytes = b"") -> tuple
     with started(folder, tool, *arguments) as process:
         out, err = process.communicate(text, timeout=DEADLINE_S)
     return process.returncode, out, err.decode()
+
+
+def refusal_of(module: ModuleType, arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr with which a tool refuses its options."""
+    with pytest.raises(SystemExit) as end:
+        module.parse_options(arguments.split())
+    err = capsys.readouterr().err
+    assert end.value.code == 78
+    assert err.count("\n") == 1
+    return err

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.kernels import decode as kernel
+from engine.kernels import fields as field
 from engine.kernels.address import parse_address
 from engine.kernels.frozen import frozen
 
@@ -53,7 +54,7 @@ class Records(NamedTuple):
 class DecodeOptions(NamedTuple):
     """What decoding depends on."""
 
-    fields: kernel.Fields
+    fields: field.Fields
     max_future_ms: int
     skip_blank: bool = False
 
@@ -72,7 +73,7 @@ def decode_options(
     encoded = [name.encode() for name in (*names, "payload")]
     joined = np.frombuffer(b"".join(encoded), np.uint8)
     ends = np.cumsum([len(name) for name in encoded]).astype(np.int64)
-    fields = kernel.Fields(joined, ends, reject_unknown)
+    fields = field.Fields(joined, ends, reject_unknown)
     return DecodeOptions(fields, max_future_s * 1000, skip_blank)
 
 
@@ -100,7 +101,7 @@ def decode(records: Records, options: DecodeOptions) -> DecodedBatch:
     events = _event_frame(records, decoded)
     if not good.all():
         events = events.filter(pl.Series(good))
-    n_unknown = int(np.count_nonzero(decoded.kind[good] == kernel.UNKNOWN))
+    n_unknown = int(np.count_nonzero(decoded.kind[good] == field.UNKNOWN))
     bad = ~good
     if options.skip_blank:
         bad &= decoded.status != kernel.BLANK
@@ -152,18 +153,18 @@ def _decode_escaped(
     if isinstance(payload, dict) and not _is_usable(members, keys):
         members = payload
     time, category, ip, kind = (members.get(key) for key in keys)
-    states = np.full(5, kernel.ABSENT, np.uint8)
-    for field, value in enumerate((time, category)):
+    states = np.full(5, field.ABSENT, np.uint8)
+    for which, value in enumerate((time, category)):
         good = _is_int64(value)
-        states[field] = kernel.GOOD if good else kernel.NULLED if value is None else kernel.BAD
+        states[which] = field.GOOD if good else field.NULLED if value is None else field.BAD
     good_ip, high, low = _parse_ip(ip)
-    states[kernel.IP] = kernel.GOOD if good_ip else kernel.NULLED if ip is None else kernel.BAD
-    states[kernel.TYPE] = kernel.NULLED if kind is None else kernel.GOOD
-    code = {"click": kernel.CLICK, "view": kernel.VIEW}.get(
-        kind if isinstance(kind, str) else "", kernel.UNKNOWN
+    states[field.IP] = field.GOOD if good_ip else field.NULLED if ip is None else field.BAD
+    states[field.TYPE] = field.NULLED if kind is None else field.GOOD
+    code = {"click": field.CLICK, "view": field.VIEW}.get(
+        kind if isinstance(kind, str) else "", field.UNKNOWN
     )
-    decoded.time[i] = time if states[kernel.TIME] == kernel.GOOD else 0
-    decoded.category[i] = category if states[kernel.CATEGORY] == kernel.GOOD else 0
+    decoded.time[i] = time if states[field.TIME] == field.GOOD else 0
+    decoded.category[i] = category if states[field.CATEGORY] == field.GOOD else 0
     decoded.high[i], decoded.low[i], decoded.kind[i] = high, low, code
     status = kernel.field_status(states, decoded.time[i], code, fields.reject_unknown)
     late_ms = int(decoded.time[i]) * 1000 - int(records.timestamp_ms[i])

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
-from engine.kernels.decode import CLICK
+from engine.kernels.fields import CLICK
 from engine.kernels.judge import STACK_SIZE, judge_counts
 from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
 from engine.rule_programs import Program

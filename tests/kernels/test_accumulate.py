@@ -18,7 +18,7 @@ from engine.kernels.accumulate import (
     grown,
     merge,
 )
-from engine.kernels.decode import CLICK, VIEW
+from engine.kernels.fields import CLICK, VIEW
 from engine.kernels.table import FIRST_CAPACITY
 from engine.rules import RuleSet
 from tests import logs, naive

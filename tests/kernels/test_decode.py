@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kernels import decode as kernel
-from engine.kernels.decode import REASONS, decode_records, read_int
+from engine.kernels.decode import REASONS, decode_records
+from engine.kernels.fields import CLICK, read_int
 from tests import naive
 from tests.doubles import options_of
 from tests.kernels import sized
@@ -44,7 +45,7 @@ def status_of(text: str, config: ModelConfig | None = None) -> int:
 def test_event_has_its_four_values():
     one = decoded([EVENT.encode()], ModelConfig())
     assert (one.status[0], one.time[0], one.category[0]) == (kernel.OK, 1_000, -7)
-    assert (one.high[0], one.low[0], one.kind[0]) == (0, 0xFFFFC0000201, kernel.CLICK)
+    assert (one.high[0], one.low[0], one.kind[0]) == (0, 0xFFFFC0000201, CLICK)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_random_records_have_the_status_and_the_values_of_the_model():
         elif isinstance(event, str):
             assert REASONS[got.status[i]] == event
         else:
-            read = (got.status[i], got.time[i], got.category[i], got.kind[i] == kernel.CLICK)
+            read = (got.status[i], got.time[i], got.category[i], got.kind[i] == CLICK)
             assert read == (kernel.OK, event.time_s, event.category, event.is_click)
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
@@ -44,7 +45,7 @@ def wait_until(condition: Callable[[], object], *, deadline_s: float, what: str)
         time.sleep(POLL_S)
 
 
-class ServiceProcess:
+class ServiceProcess(ABC):
     """A child process on a fixed port and folder, so that it can die and come back."""
 
     start_deadline_s = 60.0
@@ -57,13 +58,13 @@ class ServiceProcess:
         self.log_path = folder / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def argv(self) -> Sequence[str]:
         """Say how the service is started."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Say whether the service answers."""
-        raise NotImplementedError
 
     def start(self) -> Self:
         """Start and wait until the service answers."""
