@@ -79,6 +79,9 @@ class KafkaConf(SourceConf):
     on_data_loss: Annotated[
         str, OneOf("fail", "earliest", "latest"), "when uncounted records are gone"
     ] = "fail"
+    drain: Annotated[
+        str, OneOf("auto", "plain"), "auto: batches from librdkafka itself where that works"
+    ] = "auto"
     startup_timeout_s: Annotated[float, LONG_S, "how long to wait for broker and topic"] = 300.0
     kafka: Annotated[dict[str, Any], "librdkafka properties, such as security.protocol"] = field(
         default_factory=dict, repr=False

@@ -11,23 +11,19 @@ import threading
 import time
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
-from engine.errors import BotsieveError, PartialViewError
-from engine.kafka_client import (
-    Start,
-    client_properties,
-    consumer_properties,
-    meaning,
-    resolve_starts,
-    wait_for_topic,
-)
+from engine.errors import BotsieveError
+from engine.kafka_client import client_properties, consumer_properties, meaning, wait_for_topic
 from engine.kafka_commits import Commits
-from engine.kafka_records import records_of, without_errors
-from engine.membership import InstanceLock, instance_id, refuse_second_engine
+from engine.kafka_ends import aim_at_present_ends, high_offset, records_behind
+from engine.kafka_fetch import Notice, Taken
+from engine.kafka_native import open_fetch
+from engine.kafka_starts import Start, resolve_starts
+from engine.membership import InstanceLock, View, instance_id, refuse_second_engine
 from engine.progress import Progress
 from engine.sources import Assigned, Batch
 
@@ -66,8 +62,7 @@ class KafkaSource:
         self._failure: BotsieveError | None = None
         self._known: set[int] = set()
         self._wanted: list[int] | None = None
-        self._partial_since_s: float | None = None
-        self._held_whole = self._held = self._restart_wanted = False
+        self._held = self._restart_wanted = False
         self._stop_at_end, self._targets_wanted = conf.stop_at_end, False
         self.epoch = 0
         self.lag: int | None = None
@@ -75,12 +70,7 @@ class KafkaSource:
         self.last_poll_s = time.monotonic()
         self._commits = Commits(conf.topic)
         self._tick_s = 0.0
-        self._reset([])
-
-    def _reset(self, partitions: list[int]) -> None:
-        """Begin with these partitions, before their first record."""
-        self._progress = Progress(partitions, now_s=time.monotonic())
-        self._stash: list[Message] = []
+        self._progress = Progress([], now_s=self.last_poll_s)
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -91,6 +81,8 @@ class KafkaSource:
         self._session_s = int(properties["session.timeout.ms"]) / 1000
         callbacks = {"error_cb": self._on_error, "on_commit": self._commits.on_commit}
         self._consumer = Consumer({**properties, **callbacks}, logger=log)
+        self._fetch = open_fetch(self._consumer, self._conf, self._batch)
+        self._view = View(self._conf.topic, self._conf.group_id, patience_s=self._session_s + 2)
         self._known, waited = wait_for_topic(
             self._consumer,
             self._conf,
@@ -124,7 +116,12 @@ class KafkaSource:
         consumer.unassign()
         self.epoch += 1
         self._wanted = None
-        self._reset([])
+        self._begin([])
+
+    def _begin(self, partitions: list[int]) -> None:
+        """Begin with these partitions, before their first record."""
+        self._progress = Progress(partitions, now_s=time.monotonic())
+        self._fetch.forget()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -137,30 +134,29 @@ class KafkaSource:
         if self._held:
             self._resume()
         if self._targets_wanted:
-            self._find_targets()
-        epoch = self.epoch
-        messages, self._stash = self._stash + self._consume(), []
-        self.last_poll_s = time.monotonic()
+            found = aim_at_present_ends(self._consumer, self._conf.topic, self._progress)
+            self._targets_wanted = not found
+        epoch, taken = self.epoch, self._take()
         if self._failure is not None:
             raise self._failure
-        self._check_view()
+        self._view.check()
         if epoch != self.epoch or not self._progress.partitions:
             return None  # records of two assignments cannot be told apart: read them again
-        return self._batch_of(messages)
+        return self._batch_of(taken)
 
-    def _consume(self) -> list[Message]:
+    def _take(self) -> Taken:
         """Take what comes within the linger time; a batch that is not full has waited for more."""
         begun_s = time.perf_counter()
-        messages = self._consumer.consume(self._batch.max_events, self._batch.linger_ms / 1000)
-        if len(messages) < self._batch.max_events:
+        taken = self._fetch.take(self._batch.linger_ms / 1000)
+        if len(taken) < self._batch.max_events:
             self.waited_s += time.perf_counter() - begun_s
-        return messages
+        self.last_poll_s = time.monotonic()
+        return taken
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
         try:
-            if set(partitions) != self._whole_topic():
+            if not self._view.is_whole(self._consumer, partitions):
                 self._wanted = None
-                self._partial_since_s = self._partial_since_s or time.monotonic()
                 return None
             starts = self._resolve(partitions)
         except KafkaException as exception:
@@ -169,8 +165,9 @@ class KafkaSource:
             log.warning("source.bootstrap_servers: %s; trying again", exception.args[0].str())
             self._consumer.poll(HOLD_S)  # the group may have given us up meanwhile
             return None
-        self._wanted, self._partial_since_s, self._held_whole = None, None, True
-        self._reset(partitions)
+        self._wanted = None
+        self._begin(partitions)
+        self._fetch.attach(partitions)
         self._consumer.assign(
             [TopicPartition(self._conf.topic, p, start.offset) for p, start in starts.items()]
         )
@@ -196,39 +193,18 @@ class KafkaSource:
         self._commits.send_now(self._consumer, new)
         return starts
 
-    def _whole_topic(self) -> set[int]:
-        """Return all partitions; raise KafkaException where the broker does not say."""
-        topics = self._consumer.list_topics(self._conf.topic, timeout=5.0).topics
-        topic = topics[self._conf.topic]
-        if topic.error is not None:
-            raise KafkaException(topic.error)
-        return set(topic.partitions)
-
-    def _check_view(self) -> None:
-        """Leave where another member holds a part of the topic and we never held the whole."""
-        if self._partial_since_s is None or self._held_whole:
-            return
-        if time.monotonic() - self._partial_since_s > self._session_s + 2:
-            problem = (
-                f"source.group_id: another engine reads a part of '{self._conf.topic}' as "
-                f"'{self._conf.group_id}'; one engine must see the whole topic"
-            )
-            raise PartialViewError(problem)
-
-    def _batch_of(self, messages: list[Message]) -> Batch | None:
-        messages, errors = without_errors(messages)
-        records = records_of(messages)
-        progress, now_s = self._progress, time.monotonic()
+    def _batch_of(self, taken: Taken) -> Batch | None:
+        records, progress, now_s = taken.records, self._progress, time.monotonic()
         progress.read(records.partition, records.offset, now_s=now_s)
-        for message in errors:
-            self._on_message_error(message, message.error())
+        for notice in taken.notices:
+            self._hear(notice)
         if self._stop_at_end and not self._targets_wanted and (newly := progress.finish()):
             self._consumer.pause(self._partitions(newly))
         is_tick = now_s - self._tick_s >= TICK_S
         if is_tick:
             self._tick_s = now_s
-            self.lag = self._records_behind()
-        elif not messages:
+            self.lag = records_behind(self._consumer, self._conf.topic, progress)
+        elif not len(taken):
             return None
         return Batch(
             self.epoch,
@@ -240,27 +216,12 @@ class KafkaSource:
             ended=not progress.going_on(),
         )
 
-    def _high(self, partition: int) -> int:
-        """Return the end of a partition's log as the last fetch has seen it, or -1."""
-        tp = TopicPartition(self._conf.topic, partition)
-        _, high = self._consumer.get_watermark_offsets(tp, cached=True) or (-1, -1)
-        return high
-
-    def _records_behind(self) -> int | None:
-        """Return how many offsets are ahead of us, None while that is unknown."""
-        position = self._progress.position
-        highs = {p: self._high(p) for p in self._progress.partitions}
-        if any(high < 0 or position[p] < 0 for p, high in highs.items()):
-            return None
-        return sum(max(high - int(position[p]), 0) for p, high in highs.items())
-
-    def _on_message_error(self, message: Message, error: KafkaError | None) -> None:
-        if error is None:
-            return
+    def _hear(self, notice: Notice) -> None:
+        partition, offset, error = notice
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            partition, end = message.partition() or 0, message.offset() or 0
-            if end >= self._high(partition):  # short of it, an open transaction holds records back
-                self._progress.reach_end(partition, end)
+            # short of the high watermark, an open transaction holds records back
+            if offset >= high_offset(self._consumer, self._conf.topic, partition):
+                self._progress.reach_end(partition, offset)
         elif problem := meaning(error):
             raise problem
         else:
@@ -272,25 +233,13 @@ class KafkaSource:
         """From now on end as `source.stop_at_end` does: at the present end of each partition."""
         self._stop_at_end = self._targets_wanted = True
 
-    def _find_targets(self) -> None:
-        for p in self._progress.partitions:
-            tp = TopicPartition(self._conf.topic, p)
-            try:
-                found = self._consumer.get_watermark_offsets(tp, timeout=1.0)
-            except KafkaException:
-                return
-            self._progress.aim_at(p, found[1] if found else 0)
-        self._targets_wanted = not self._progress.partitions
-
     def hold(self) -> None:
         """Serve heartbeats and callbacks without taking records."""
         if not self._held:
             self._consumer.pause(self._partitions(self._progress.partitions))
             self._held = True
-        message = self._consumer.poll(HOLD_S)
+        self._fetch.serve(HOLD_S)
         self.last_poll_s = time.monotonic()
-        if message is not None:
-            self._stash.append(message)
 
     def _read_again(self) -> None:
         self._restart_wanted = False
@@ -326,5 +275,6 @@ class KafkaSource:
         deadline_s = time.monotonic() + CLOSE_S
         while self._commits.in_flight and time.monotonic() < deadline_s:
             self._consumer.poll(CALLBACK_S)
+        self._fetch.close()
         self._consumer.close()
         self._lock.release()

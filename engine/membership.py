@@ -11,14 +11,16 @@ import hashlib
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from engine.errors import PartialViewError
 
 LOOK_TIMEOUT_S = 10.0
+TOPIC_TIMEOUT_S = 5.0
 
 
 def instance_id(configured: str) -> str:
@@ -71,3 +73,34 @@ def refuse_second_engine(admin: AdminClient, *, group_id: str, instance: str) ->
             "must see the whole topic: stop the other, or take another source.group_id"
         )
         raise PartialViewError(problem)
+
+
+class View:
+    """Whether this member sees the whole topic; a part of it is not enough for any verdict."""
+
+    def __init__(self, topic: str, group_id: str, *, patience_s: float) -> None:
+        """Nothing is seen yet; `patience_s` is how long a partial view may last at the start."""
+        self._topic, self._group_id, self._patience_s = topic, group_id, patience_s
+        self._partial_since_s: float | None = None
+        self._was_whole = False
+
+    def is_whole(self, consumer: Consumer, partitions: list[int]) -> bool:
+        """Note what was assigned; raise KafkaException where the broker does not name all."""
+        topic = consumer.list_topics(self._topic, timeout=TOPIC_TIMEOUT_S).topics[self._topic]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
+        whole = set(partitions) == set(topic.partitions)
+        self._was_whole |= whole
+        self._partial_since_s = None if whole else self._partial_since_s or time.monotonic()
+        return whole
+
+    def check(self) -> None:
+        """Leave where another member holds a part of the topic and we never held the whole."""
+        if self._partial_since_s is None or self._was_whole:
+            return
+        if time.monotonic() - self._partial_since_s > self._patience_s:
+            problem = (
+                f"source.group_id: another engine reads a part of '{self._topic}' as "
+                f"'{self._group_id}'; one engine must see the whole topic"
+            )
+            raise PartialViewError(problem)

@@ -1,0 +1,99 @@
+"""Where each partition is read from: its commit, else what the config says.
+
+The client's own reset policy is never asked, since it would skip records silently.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, TopicPartition
+
+from engine.batch.checkpoint import Checkpoint, parse_checkpoint
+from engine.config import KafkaConf
+from engine.errors import DataLossError
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S = 10.0
+
+
+class Start(NamedTuple):
+    """Where a partition is read from, and whether that position must still be committed."""
+
+    offset: int
+    checkpoint: Checkpoint
+    is_new: bool
+
+
+def resolve_starts(
+    consumer: Consumer,
+    conf: KafkaConf,
+    partitions: list[int],
+    *,
+    blank: Checkpoint,
+    complete_from_s: int,
+    from_beginning: set[int],
+) -> dict[int, Start]:
+    """Return where each partition is read from: its commit, else what the config says.
+
+    `blank` is the checkpoint of a log that is read from its beginning; `complete_from_s` replaces
+    its field where a log is entered in the middle; `from_beginning` are partitions that are newer
+    than this engine. Raises KafkaException where the broker does not answer.
+    """
+    wanted = [TopicPartition(conf.topic, p) for p in partitions]
+    committed = {
+        tp.partition: tp
+        for tp in consumer.committed(wanted, timeout=REQUEST_TIMEOUT_S)
+        if tp.offset >= 0 and not conf.ignore_commits
+    }
+    position = conf.start if not committed else "earliest"
+    starts = {}
+    for p in partitions:
+        low, high = consumer.get_watermark_offsets(
+            TopicPartition(conf.topic, p), timeout=REQUEST_TIMEOUT_S
+        )
+        if p in committed:
+            starts[p] = _committed_start(conf, committed[p], low, high, blank, complete_from_s)
+            continue
+        where = "earliest" if p in from_beginning else position
+        offset = {"earliest": low, "latest": high}.get(where, -1)
+        if offset < 0:
+            offset = _offset_at(consumer, conf.topic, p, int(where), high)
+        checkpoint = blank._replace(complete_from_s=complete_from_s if offset > 0 else 0)
+        starts[p] = Start(offset, checkpoint, is_new=True)
+    return starts
+
+
+def _committed_start(
+    conf: KafkaConf, commit: TopicPartition, low: int, high: int, blank: Checkpoint, middle_s: int
+) -> Start:
+    checkpoint = parse_checkpoint(commit.metadata)
+    if checkpoint is None:
+        log.warning(
+            "source.group_id: the commit of partition %d is not ours (%r); going on from it "
+            "without its state",
+            commit.partition,
+            (commit.metadata or "")[:40],
+        )
+        middle = middle_s if commit.offset > 0 else 0
+        checkpoint = blank._replace(complete_from_s=middle)
+    if low <= commit.offset <= high:
+        return Start(commit.offset, checkpoint, is_new=False)
+    gap = f"partition {commit.partition}: offset {commit.offset} was to be read, {low} is the first"
+    if conf.on_data_loss == "fail":
+        problem = (
+            f"source.topic: records are lost, {conf.topic} {gap}; set "
+            "source.on_data_loss=earliest (or latest) to go on with a gap"
+        )
+        raise DataLossError(problem)
+    log.warning("source.on_data_loss=%s: %s %s", conf.on_data_loss, conf.topic, gap)
+    offset = low if conf.on_data_loss == "earliest" else high
+    return Start(offset, blank._replace(complete_from_s=middle_s), is_new=True)
+
+
+def _offset_at(consumer: Consumer, topic: str, partition: int, time_s: int, high: int) -> int:
+    at = TopicPartition(topic, partition, time_s * 1000)
+    found = int(consumer.offsets_for_times([at], timeout=REQUEST_TIMEOUT_S)[0].offset)
+    return found if found >= 0 else high
