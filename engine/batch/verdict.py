@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from engine.kernels.accumulate import Crossings, PaneArrays
+from engine.kernels.accumulate import Crossings
 from engine.kernels.judge import judge_rows
+from engine.kernels.pane import PaneArrays
 from engine.rules import RuleSet
 
 VERDICT_SCHEMA = {
@@ -61,21 +62,21 @@ def final_verdicts(
 ) -> Verdicts:
     """Judge every address of a closed window; a partial one by its monotone rules only."""
     n = int(pane.used[0])
-    events, clicks, categories = pane.events[:n], pane.clicks[:n], pane.categories[:n]
+    events, clicks, categories = map(pane.column, ("events", "clicks", "categories"))
     mask = np.empty(n, np.uint64)
     judge_rows(rules.program, events, clicks, categories, mask)
     if partial:
         mask &= np.uint64(rules.monotone_mask)
     frame = pl.DataFrame(
         [
-            pane.high[:n],
-            pane.low[:n],
+            pane.column("high"),
+            pane.column("low"),
             events,
             clicks,
             categories,
-            pane.saturated[:n],
+            pane.column("saturated"),
             mask,
-            mask & ~pane.fired[:n],
+            mask & ~pane.column("fired"),
             np.full(n, window[1] * 1000, np.int64),
         ],
         schema=VERDICT_SCHEMA,
@@ -92,11 +93,11 @@ def early_verdicts(
     crossed_ms: pl.Series,
 ) -> Verdicts:
     """Return the first n crossings of monotone rules in an open window."""
-    keys = crossings.key[:n]
+    keys = pane.keys[crossings.key[:n]]
     frame = pl.DataFrame(
         [
-            pane.high[keys],
-            pane.low[keys],
+            np.ascontiguousarray(keys["high"]),
+            np.ascontiguousarray(keys["low"]),
             crossings.events[:n],
             crossings.clicks[:n],
             crossings.categories[:n],

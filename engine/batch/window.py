@@ -18,16 +18,10 @@ from numpy.typing import NDArray
 
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.verdict import Verdicts, early_verdicts, final_verdicts
-from engine.kernels.accumulate import (
-    PaneArrays,
-    accumulate,
-    empty_crossings,
-    empty_pane,
-    grown,
-    merge,
-)
+from engine.kernels.accumulate import Early, accumulate, empty_crossings, first_crossing
 from engine.kernels.address import Int
 from engine.kernels.frozen import frozen
+from engine.kernels.pane import PaneArrays, empty_pane, grown, merge
 from engine.kernels.triage import (
     ACCEPTED,
     LATE_AFTER_IDLE,
@@ -38,6 +32,8 @@ from engine.kernels.triage import (
     triage,
 )
 from engine.rules import RuleSet
+
+ROOMY_PANES = 8  # so many are made as large as the last that closed; there may be thousands
 
 
 class WindowSpec(NamedTuple):
@@ -65,9 +61,9 @@ class WindowSpec(NamedTuple):
 class Pane:
     """The counters of one pane, and where it begins in each partition (offset -1 where not)."""
 
-    def __init__(self, n_partitions: int) -> None:
-        """Begin without events."""
-        self.arrays: PaneArrays = empty_pane()
+    def __init__(self, n_partitions: int, *, n_keys: int) -> None:
+        """Begin without events, with room for about so many keys."""
+        self.arrays: PaneArrays = empty_pane(n_keys)
         self.first_offset = np.full(n_partitions, -1, np.int64)
         self.first_pmax = np.full(n_partitions, NEVER, np.int64)
 
@@ -86,9 +82,10 @@ class OpenWindows:
         self.awaits_first = np.zeros(n_partitions, np.bool_)
         self.lateness = np.zeros((3, n_partitions), np.int64)
         self.watermark_s = self.closed_s = self.restored_s = NEVER
-        self.n_late_after_idle = self.n_replayed = self.n_overflow = 0
+        self.n_late_after_idle = self.n_replayed = self.n_overflow = self._usual_keys = 0
         tumbling = spec.slide_s == spec.length_s
-        self.early_mask = np.uint64(rules.monotone_mask if tumbling else 0)
+        mask = np.uint64(rules.monotone_mask if tumbling else 0)
+        self.early = Early(rules.program, mask, first_crossing(rules.program, mask))
 
     def restore(self, partition: int, checkpoint: Checkpoint) -> None:
         """Go on where an earlier run has committed."""
@@ -135,7 +132,8 @@ class OpenWindows:
     def _add_to_pane(self, number: int, rows: pl.DataFrame, budget: NDArray[np.int64]) -> Verdicts:
         pane = self.panes.get(number)
         if pane is None:
-            pane = self.panes[number] = Pane(len(self.pmax_s))
+            n_keys = self._usual_keys if len(self.panes) < ROOMY_PANES else 0
+            pane = self.panes[number] = Pane(len(self.pmax_s), n_keys=n_keys)
         mark_first(
             _column(rows, "partition"),
             _column(rows, "offset"),
@@ -149,7 +147,9 @@ class OpenWindows:
             _column(rows, "category"),
             _column(rows, "kind"),
         )
-        crossings, n, row = empty_crossings(len(rows) if self.early_mask else 0), 0, 0
+        crossings = empty_crossings(len(rows) if self.early.mask else 0)
+        row: Int = 0
+        n: Int = 0
         while True:
             row, n = accumulate(
                 pane.arrays,
@@ -157,8 +157,7 @@ class OpenWindows:
                 keys,
                 row,
                 budget,
-                self.rules.program,
-                self.early_mask,
+                self.early,
                 self.spec.max_categories,
                 crossings,
                 n,
@@ -170,7 +169,7 @@ class OpenWindows:
         crossed_ms = rows["timestamp_ms"].gather(crossings.row[:n])
         return early_verdicts(
             crossings,
-            n,
+            int(n),
             pane=pane.arrays,
             window=(start_s, start_s + self.spec.length_s),
             crossed_ms=crossed_ms,
@@ -193,7 +192,7 @@ class OpenWindows:
         last_end_s = (self.watermark_s - length_s) // slide_s * slide_s + length_s
         self.closed_s = max(self.closed_s, last_end_s)
         for number in [n for n in self.panes if self._last_end_s(n) <= self.watermark_s]:
-            del self.panes[number]
+            self._usual_keys = int(self.panes.pop(number).arrays.used[0])
 
     def close_all(self) -> Iterator[Verdicts]:
         """Close every window: the input has ended."""

@@ -22,27 +22,30 @@ _DOT, _COLON, _ZERO, _NINE = 46, 58, 48, 57
 
 
 @njit(cache=True, nogil=True)
-def parse_v4(buffer: Bytes, start: int, end: int) -> tuple[bool, Int]:
-    """Return (ok, 32-bit value) of the dotted quad buffer[start:end]; no leading zeros."""
+def scan_v4(buffer: Bytes, i: int, end: int) -> tuple[int, Int]:
+    """Return (position after, 32-bit value) of a dotted quad at i, or (-1, 0); no leading zeros."""
     value: Int = 0
-    octet: Int = 0
-    n_digits, n_dots = 0, 0
-    for i in range(start, end):
-        byte = np.int64(buffer[i])
-        if _ZERO <= byte <= _NINE:
-            if n_digits > 0 and octet == 0:
-                return False, 0
-            octet = octet * 10 + (byte - _ZERO)
-            n_digits += 1
-            if octet > 255:
-                return False, 0
-        elif byte == _DOT and n_digits > 0 and n_dots < 3:
-            value = value * 256 + octet
-            octet, n_digits = 0, 0
-            n_dots += 1
-        else:
-            return False, 0
-    return n_dots == 3 and n_digits > 0, value * 256 + octet
+    for n_octets in range(4):
+        if n_octets > 0:
+            if i >= end or buffer[i] != _DOT:
+                return -1, 0
+            i += 1
+        first, octet = i, np.int64(0)
+        while i < end and i < first + 3 and _ZERO <= buffer[i] <= _NINE:
+            octet = octet * 10 + (np.int64(buffer[i]) - _ZERO)
+            i += 1
+        n_digits = i - first
+        if n_digits == 0 or octet > 255 or (n_digits > 1 and buffer[first] == _ZERO):
+            return -1, 0
+        value = value * 256 + octet
+    return i, value
+
+
+@njit(cache=True, nogil=True)
+def parse_v4(buffer: Bytes, start: int, end: int) -> tuple[bool, Int]:
+    """Return (ok, 32-bit value) of the dotted quad buffer[start:end]."""
+    after, value = scan_v4(buffer, start, end)
+    return after == end, value
 
 
 @njit(cache=True, nogil=True)

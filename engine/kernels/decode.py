@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Bytes, Int
+from engine.kernels.alike import learn, read_alike, unknown_shape
 from engine.kernels.fields import (
     ABSENT,
     BAD,
@@ -69,13 +70,20 @@ MAX_TIME_S = 100_000_000_000
 
 @njit(cache=True, nogil=True)
 def read_object(
-    buffer: Bytes, i: int, end: int, depth: int, fields: Fields, states: Bytes
+    buffer: Bytes,
+    i: int,
+    end: int,
+    depth: int,
+    fields: Fields,
+    states: Bytes,
+    places: NDArray[np.int64],
 ) -> tuple[int, np.int64, np.int64, np.uint64, np.uint64, int, int]:
     """Read the members of the object whose brace is at i; the first of equal keys counts.
 
     Returns (position after or -1, time, category, high, low, kind, payload start), the last -1
     where there is no payload object. `states` (uint8[5]) gets the state of each field; HIDDEN in
-    states[PAYLOAD] says that a key has an escape, so that any field may stand behind it.
+    states[PAYLOAD] says that a key has an escape, so that any field may stand behind it. `places`
+    (int64[5]) gets where the value of each field begins.
     """
     time = category = np.int64(0)
     high = low = np.uint64(0)
@@ -92,7 +100,10 @@ def read_object(
         field = find_field(buffer, key, key_end, fields)
         if escaped:
             states[PAYLOAD] = HIDDEN
-        if field < 0 or (states[field] != ABSENT and field != PAYLOAD):
+        ignored = field < 0 or (states[field] != ABSENT and field != PAYLOAD)
+        if not ignored:
+            places[field] = i
+        if ignored:
             i = skip_value(buffer, i, end, depth)
         elif field == TIME:
             i, states[TIME], time = read_number_field(buffer, i, end, depth)
@@ -147,7 +158,12 @@ def field_status(states: Bytes, time: Int, kind: int, reject_unknown: bool) -> i
 
 @njit(cache=True, nogil=True)
 def read_record(
-    buffer: Bytes, start: int, end: int, fields: Fields, states: Bytes
+    buffer: Bytes,
+    start: int,
+    end: int,
+    fields: Fields,
+    states: Bytes,
+    places: NDArray[np.int64],
 ) -> tuple[int, np.int64, np.int64, np.uint64, np.uint64, int]:
     """Return (status, time, category, high, low, kind) of the record buffer[start:end]."""
     nothing = (np.int64(0), np.int64(0), np.uint64(0), np.uint64(0), UNKNOWN)
@@ -164,14 +180,14 @@ def read_record(
         whole = after >= 0 and skip_space(buffer, after, end) == end
         return (NOT_OBJECT if whole else NOT_JSON, *nothing)
     after, time, category, high, low, kind, payload = read_object(
-        buffer, start, end, 1, fields, states
+        buffer, start, end, 1, fields, states, places
     )
     if after < 0 or skip_space(buffer, after, end) != end:
         return (NOT_JSON, *nothing)
     hidden = states[PAYLOAD] == HIDDEN
     if payload >= 0 and not hidden and not is_usable(states):
         after, time, category, high, low, kind, payload = read_object(
-            buffer, payload, end, 2, fields, states
+            buffer, payload, end, 2, fields, states, places
         )
         hidden = states[PAYLOAD] == HIDDEN
     if hidden or states[IP] == HIDDEN or states[TYPE] == HIDDEN:
@@ -208,11 +224,18 @@ def decode_records(
     time, category = np.empty(n, np.int64), np.empty(n, np.int64)
     high, low = np.empty(n, np.uint64), np.empty(n, np.uint64)
     kinds, status = np.empty(n, np.uint8), np.empty(n, np.uint8)
-    states = np.empty(5, np.uint8)
+    states, places, shape = np.empty(5, np.uint8), np.empty(5, np.int64), unknown_shape()
     for i in range(n):
-        code, time[i], category[i], high[i], low[i], kinds[i] = read_record(
-            buffer, starts[i], ends[i], fields, states
+        start, end, code = starts[i], ends[i], OK
+        alike, time[i], category[i], high[i], low[i], kinds[i] = read_alike(
+            buffer, start, end, shape
         )
+        if not alike or not 0 < time[i] <= MAX_TIME_S or end - start > MAX_RECORD_BYTES:
+            code, time[i], category[i], high[i], low[i], kinds[i] = read_record(
+                buffer, start, end, fields, states, places
+            )
+            if code == OK and kinds[i] != UNKNOWN:
+                learn(buffer, start, end, places, shape)
         if code == OK and time[i] * 1000 > timestamps_ms[i] + max_future_ms:
             code = FUTURE
         status[i] = code

@@ -35,8 +35,21 @@ def find(
     seed: np.uint64,
 ) -> tuple[Int, np.uint64]:
     """Return (index of the key or EMPTY, position in slots where it is or would go)."""
+    at = mix(high, low, seed) & np.uint64(len(slots) - 1)
+    return find_from(slots, highs, lows, high, low, at)
+
+
+@njit(cache=True, nogil=True)
+def find_from(
+    slots: NDArray[np.int32],
+    highs: NDArray[np.uint64],
+    lows: NDArray[np.uint64],
+    high: np.uint64,
+    low: np.uint64,
+    at: np.uint64,
+) -> tuple[Int, np.uint64]:
+    """Return the same as `find`, from the position at which the search begins."""
     mask = np.uint64(len(slots) - 1)
-    at = mix(high, low, seed) & mask
     while True:
         index = slots[at]
         if index == EMPTY or (lows[index] == low and highs[index] == high):

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from engine.kernels.accumulate import (
     Crossings,
-    PaneArrays,
+    Early,
     accumulate,
     empty_crossings,
-    empty_pane,
-    grown,
-    merge,
+    first_crossing,
 )
 from engine.kernels.fields import CLICK, VIEW
+from engine.kernels.pane import PaneArrays, empty_pane, grown, merge
 from engine.kernels.table import FIRST_CAPACITY
 from engine.rules import RuleSet
 from tests import logs, naive
@@ -53,7 +52,9 @@ def pane_of(
     kind = np.array([kind for _, _, kind in events], np.uint8)
     columns = (low % np.uint64(3), low, category, kind)
     crossings = empty_crossings(len(events))
-    limits = (budget, rules.program, np.uint64(rules.monotone_mask), max_categories, crossings)
+    mask = np.uint64(rules.monotone_mask)
+    early = Early(rules.program, mask, first_crossing(rules.program, mask))
+    limits = (budget, early, max_categories, crossings)
     row = n = 0
     while True:
         row, n = accumulate(pane, seed, columns, row, *limits, n)
@@ -89,10 +90,9 @@ def model_of(events: list[Event]) -> dict[int, Counted]:
 
 def rows_of(pane: PaneArrays) -> dict[int, tuple[int, int, int, int]]:
     """Return what a pane holds, addresses in the order of its keys."""
-    n = int(pane.used[0])
-    columns = (pane.low, pane.events, pane.clicks, pane.categories, pane.saturated)
-    rows = zip(*(column[:n].tolist() for column in columns), strict=True)
-    assert pane.high[:n].tolist() == [low % 3 for low in pane.low[:n].tolist()]
+    names = ("low", "events", "clicks", "categories", "saturated")
+    rows = zip(*(pane.column(name).tolist() for name in names), strict=True)
+    assert pane.column("high").tolist() == [low % 3 for low in pane.column("low").tolist()]
     return {address: tuple(counts) for address, *counts in rows}
 
 
@@ -124,8 +124,8 @@ def test_pane_grows_by_doubling_to_many_addresses():
     events = [(address, address % 7 - 3, CLICK) for address in range(n) for _ in range(2)]
     pane, _, _ = pane_of(events)
     assert rows_of(pane) == dict.fromkeys(range(n), (2, 2, 1, 0))
-    assert n <= len(pane.high) < 2 * n
-    assert len(pane.slots) == 2 * len(pane.high)
+    assert n <= len(pane.keys) < 2 * n
+    assert len(pane.slots) == 2 * len(pane.keys)
     pane, _, _ = pane_of([(n, 1, VIEW)], pane=pane)
     assert rows_of(pane)[n] == (1, 0, 1, 0)
 
@@ -136,7 +136,7 @@ def test_categories_of_many_addresses_grow_in_one_pool():
     pane, _, _ = pane_of(events + events)
     assert rows_of(pane) == dict.fromkeys(range(n), (2 * n_each, 0, n_each, 0))
     assert pane.used[1] == n * n_each
-    assert len(pane.pool_value) >= n * n_each > FIRST_CAPACITY
+    assert len(pane.pool) >= n * n_each > FIRST_CAPACITY
 
 
 def test_categories_are_exact_to_their_maximum_and_cost_nothing_beyond():

@@ -1,0 +1,143 @@
+"""The counters of one pane: events, clicks and distinct categories of each address.
+
+Plain arrays; what finds no room is left to the caller, who doubles (`grown`). All of one address is
+one row of 48 bytes, since where many addresses are open, cache misses are all that counts. Distinct
+categories are linked lists in one pool, exact up to a maximum.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.kernels.address import Int
+from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
+
+# Counts are uint32: 2^32 events of one address need 1.2 million a second for an hour.
+KEY = np.dtype(
+    [
+        ("high", np.uint64),
+        ("low", np.uint64),
+        ("fired", np.uint64),
+        ("events", np.uint32),
+        ("clicks", np.uint32),
+        ("categories", np.uint32),
+        ("head", np.int32),
+        ("saturated", np.uint8),
+    ],
+    align=True,
+)
+ENTRY = np.dtype([("value", np.int64), ("next", np.int32)], align=True)
+
+
+class PaneArrays(NamedTuple):
+    """slots int32[2 n] -> keys KEY[n], whose `head` -> pool ENTRY[m]; used int64[2].
+
+    `used` is how many keys and how many entries of the pool are in use.
+    """
+
+    slots: NDArray[np.int32]
+    keys: NDArray[np.void]
+    pool: NDArray[np.void]
+    used: NDArray[np.int64]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column of the keys in use, as an array of its own."""
+        return np.ascontiguousarray(self.keys[name][: self.used[0]])
+
+
+def empty_pane(n_keys: int = 0) -> PaneArrays:
+    """Return a pane without keys, with room for about as many."""
+    n = FIRST_CAPACITY
+    while n < n_keys:
+        n *= 2
+    return PaneArrays(
+        slots=np.full(2 * n, EMPTY, np.int32),
+        keys=np.empty(n, KEY),
+        pool=np.empty(n, ENTRY),
+        used=np.zeros(2, np.int64),
+    )
+
+
+def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
+    """Return the pane with twice the room in whichever part is full."""
+    n_keys, n_entries = pane.used
+    if n_entries == len(pane.pool):
+        pane = pane._replace(pool=_doubled(pane.pool))
+    if n_keys == len(pane.keys):
+        slots = np.full(2 * len(pane.slots), EMPTY, np.int32)
+        pane = pane._replace(keys=_doubled(pane.keys), slots=slots)
+        refill(slots, pane.keys["high"], pane.keys["low"], n_keys, seed)
+    return pane
+
+
+def _doubled(array: NDArray[np.void]) -> NDArray[np.void]:
+    larger = np.empty(2 * len(array), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
+    """Append a key whose place in slots is `at`; return its index."""
+    index: Int = pane.used[0]
+    pane.used[0] += 1
+    pane.slots[at] = index
+    row = pane.keys[index]
+    row["high"], row["low"] = high, low
+    row["events"] = row["clicks"] = row["categories"] = 0
+    row["saturated"] = row["fired"] = 0
+    row["head"] = EMPTY
+    return index
+
+
+@njit(cache=True, nogil=True)
+def add_category(pane: PaneArrays, key: Int, value: Int, max_categories: int) -> bool:
+    """Count `value` once for the key; return False where the pool has no room for it."""
+    row = pane.keys[key]
+    at = row["head"]
+    while at != EMPTY:
+        if pane.pool[at]["value"] == value:
+            return True
+        at = pane.pool[at]["next"]
+    if row["categories"] >= max_categories:
+        row["saturated"] = 1
+        return True
+    at = pane.used[1]
+    if at == len(pane.pool):
+        return False
+    pane.used[1] += 1
+    entry = pane.pool[at]
+    entry["value"] = value
+    entry["next"] = row["head"]
+    row["head"] = at
+    row["categories"] += 1
+    return True
+
+
+@njit(cache=True, nogil=True)
+def merge(
+    into: PaneArrays, pane: PaneArrays, seed: np.uint64, first: Int, max_categories: int
+) -> Int:
+    """Add the keys of `pane` from index `first` on; return where `into` was full, or n keys."""
+    highs, lows = into.keys["high"], into.keys["low"]
+    for key in range(first, pane.used[0]):
+        row = pane.keys[key]
+        target, at = find(into.slots, highs, lows, row["high"], row["low"], seed)
+        if target == EMPTY:
+            if into.used[0] == len(into.keys):
+                return key
+            target = add_key(into, row["high"], row["low"], at)
+        entry = row["head"]
+        while entry != EMPTY:
+            if not add_category(into, target, pane.pool[entry]["value"], max_categories):
+                return key
+            entry = pane.pool[entry]["next"]
+        into.keys[target]["events"] += row["events"]
+        into.keys[target]["clicks"] += row["clicks"]
+        into.keys[target]["saturated"] |= row["saturated"]
+    n_keys: Int = pane.used[0]
+    return n_keys
