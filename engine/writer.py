@@ -17,7 +17,7 @@ from engine.metrics import Metrics
 from engine.sinks import Sink, Written
 from engine.state import Checkpoints, Outcome
 
-CHUNK_ROWS = 5_000
+CHUNK_ROWS = 20_000
 
 
 class Observer(Protocol):
