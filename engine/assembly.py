@@ -63,6 +63,7 @@ class Run:
         writer = Writer(
             self.sink,
             statistics=conf.sink.statistics,
+            newest_only=conf.sink.kind == "redis" and conf.sink.layout != "sets",
             enforce_mask=self.rules.enforce_mask,
             clock=time.time,
             dead_letter=build_dead_letter(conf),

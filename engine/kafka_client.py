@@ -23,7 +23,7 @@ TUNED = {
     "fetch.wait.max.ms": 100,  # so late the end of a partition is known at most
     "fetch.max.bytes": 16 << 20,
     "max.partition.fetch.bytes": 4 << 20,
-    "queued.max.messages.kbytes": 16_384,  # of values; with what belongs to each, about 100 MB
+    "queued.max.messages.kbytes": 8_192,  # of values; with what belongs to each, about 60 MB
     "queued.min.messages": 1_000_000,
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 2_000,

@@ -30,7 +30,7 @@ QUEUE_BATCHES = 2
 WAIT_S = 0.2
 SWITCH_S = 0.0005  # the steps hold the interpreter for moments only; 5 ms is long to wait for it
 PATIENCE = 5  # waits before a source that cannot hand over is put on hold
-MAX_PENDING = 8
+MAX_WAITING = 8  # outcomes whose statistics may wait while those of others are written
 STOP_S = 5.0
 
 
@@ -214,7 +214,7 @@ class Pipeline:
             if time.monotonic() > deadline_s:
                 self._over.set()
                 return
-            if open_end and self._writer.n_pending < MAX_PENDING:
+            if open_end and self._writer.n_waiting < MAX_WAITING:
                 open_end = self._take_next(wait=self._writer.n_pending == 0)
             self._writer.write_some()
 

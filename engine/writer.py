@@ -1,23 +1,28 @@
 """Step 5 of the pipeline: decisions at once, then statistics in chunks, then the checkpoint.
 
-Decisions of a later batch overtake the statistics of an earlier one; statistics stay in order. A
-checkpoint is `acked` only when all that came before it is acknowledged by the sink.
+Decisions of a later batch overtake the statistics of an earlier one; statistics stay in order.
+Where several outcomes wait, as in a backlog, their statistics are one group, of which only the
+newest row of an address is written. A checkpoint is `acked` when all that came before it is
+acknowledged by the sink, the rows that stand for older ones included.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from engine.batch.verdict import Verdicts
+import polars as pl
+
+from engine.batch.verdict import Verdicts, newest_rows
 from engine.dead_letter import DeadLetter
 from engine.metrics import Metrics
 from engine.sinks import Sink, Written
 from engine.state import Checkpoints, Outcome
 
 CHUNK_ROWS = 20_000
+NO_REJECTS = pl.DataFrame()
 
 
 class Observer(Protocol):
@@ -35,17 +40,24 @@ class Writer:
         sink: Sink,
         *,
         statistics: str,
+        newest_only: bool,
         enforce_mask: int,
         clock: Callable[[], float],
         dead_letter: DeadLetter,
         observe: Observer,
         metrics: Metrics,
     ) -> None:
-        """`statistics` is all, flagged or none; `observe` hears of what is written."""
+        """`statistics` is all, flagged or none; `observe` hears of what is written.
+
+        `newest_only`: of an address, a newer row takes the place of an older one.
+        """
         self._sink, self._statistics, self._clock = sink, statistics, clock
+        self._newest_only = newest_only
         self._enforce_mask, self._dead_letter = enforce_mask, dead_letter
         self._observe, self._metrics = observe, metrics
-        self._pending: deque[tuple[Outcome, Iterator[Verdicts]]] = deque()
+        self._pending: deque[Outcome] = deque()
+        self._group: list[Outcome] = []
+        self._chunks: Iterator[Verdicts] = iter(())
         self._epoch = -1
         self._broken_epoch = -1
         self.acked: tuple[int, Checkpoints] | None = None
@@ -56,6 +68,11 @@ class Writer:
     @property
     def n_pending(self) -> int:
         """Outcomes whose statistics are not written yet."""
+        return len(self._pending) + len(self._group)
+
+    @property
+    def n_waiting(self) -> int:
+        """Outcomes whose statistics are not begun."""
         return len(self._pending)
 
     def open(self) -> None:
@@ -70,34 +87,47 @@ class Writer:
         for verdicts in outcome.verdicts:
             self._write(verdicts, outcome.epoch, self._write_decisions)
         self._dead_letter.write(outcome.rejects)
-        self._pending.append((outcome, self._chunks(outcome)))
+        statistics = list(self._statistics_of(outcome))
+        self._pending.append(outcome._replace(verdicts=statistics, rejects=NO_REJECTS))
 
-    def _chunks(self, outcome: Outcome) -> Iterator[Verdicts]:
+    def write_some(self) -> bool:
+        """Write one chunk of statistics, or acknowledge what is written; False when idle."""
+        if not self._group:
+            self._begin_group()
+        if not self._group:
+            return False
+        chunk = next(self._chunks, None)
+        if chunk is not None:
+            self._write(chunk, self._group[0].epoch, self._write_statistics)
+        else:
+            self._acknowledge_group()
+        return True
+
+    def _begin_group(self) -> None:
+        """Take all outcomes of one epoch that wait."""
+        if self._pending:
+            epoch = self._pending[0].epoch
+            while self._pending and self._pending[0].epoch == epoch:
+                self._group.append(self._pending.popleft())
+        windows = [verdicts for outcome in self._group for verdicts in outcome.verdicts]
+        self._chunks = chunks_of(newest_rows(windows) if self._newest_only else windows)
+
+    def _statistics_of(self, outcome: Outcome) -> Iterator[Verdicts]:
         for verdicts in outcome.verdicts:
             if not verdicts.final or verdicts.partial or self._statistics == "none":
                 continue
-            rows = verdicts
-            if self._statistics == "flagged":
-                rows = verdicts.flagged(self._enforce_mask)
-            for i in range(0, len(rows.frame), CHUNK_ROWS):
-                yield rows._replace(frame=rows.frame.slice(i, CHUNK_ROWS))
+            flagged = self._statistics == "flagged"
+            yield verdicts.flagged(self._enforce_mask) if flagged else verdicts
 
-    def write_some(self) -> bool:
-        """Write one chunk of statistics, or acknowledge the oldest outcome; False when idle."""
-        if not self._pending:
-            return False
-        outcome, chunks = self._pending[0]
-        chunk = next(chunks, None)
-        if chunk is not None:
-            self._write(chunk, outcome.epoch, self._write_statistics)
-            return True
-        self._pending.popleft()
+    def _acknowledge_group(self) -> None:
         self._dead_letter.flush()
-        if outcome.epoch != self._broken_epoch:
+        for outcome in self._group:
+            if outcome.epoch == self._broken_epoch:
+                continue
             self.ended = outcome.ended
             if outcome.checkpoints is not None:
                 self.acked = (outcome.epoch, outcome.checkpoints)
-        return True
+        self._group = []
 
     def _write(self, verdicts: Verdicts, epoch: int, write: Callable[[Verdicts], Written]) -> None:
         """Write unless the epoch is over; what is abandoned is read again from the commits."""
@@ -123,3 +153,10 @@ class Writer:
         self._metrics.expired += written.n_expired
         self._metrics.last_ack_s = time.monotonic()
         return written.complete
+
+
+def chunks_of(windows: Iterable[Verdicts]) -> Iterator[Verdicts]:
+    """Yield the rows in chunks between which decisions may be written."""
+    for verdicts in windows:
+        for i in range(0, len(verdicts.frame), CHUNK_ROWS):
+            yield verdicts._replace(frame=verdicts.frame.slice(i, CHUNK_ROWS))

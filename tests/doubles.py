@@ -194,6 +194,7 @@ class Run:
         writer = Writer(
             self.sink,
             statistics="all",
+            newest_only=False,
             enforce_mask=self.rules.enforce_mask,
             clock=lambda: 0.0,
             dead_letter=NoDeadLetter(),

@@ -57,6 +57,18 @@ class Verdicts(NamedTuple):
         return self._replace(frame=masked.frame.filter(fired))
 
 
+def newest_rows(windows: list[Verdicts]) -> list[Verdicts]:
+    """Return the windows, oldest first, each without the addresses that a later one has as well."""
+    if len(windows) <= 1:
+        return windows
+    frames = [one.frame.with_columns(window=pl.lit(i)) for i, one in enumerate(windows)]
+    newest = pl.concat(frames).unique(subset=("high", "low"), keep="last", maintain_order=True)
+    return [
+        one._replace(frame=newest.filter(pl.col("window") == i).drop("window"))
+        for i, one in enumerate(windows)
+    ]
+
+
 def final_verdicts(
     pane: PaneArrays, *, window: tuple[int, int], rules: RuleSet, partial: bool
 ) -> Verdicts:
