@@ -48,6 +48,8 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
         detections(verdicts, now_s=0.0, n_expired=0)
         sink.write_decisions(verdicts, now_s=0.0)
         sink.write_statistics(verdicts, now_s=0.0)
+    if windows.running is not None:
+        windows.running.compact()
     sink.statistics()
     decisions = Decisions(rules.enforce_mask, times, seed=np.uint64(seed))
     decisions.agree(decisions.decide(verdicts, now_s=0.0).rows)

@@ -13,7 +13,7 @@ import polars as pl
 
 from engine.kernels.accumulate import Crossings
 from engine.kernels.judge import judge_rows
-from engine.kernels.pane import PaneArrays
+from engine.kernels.pane import Counts, PaneArrays
 from engine.rules import RuleSet
 
 VERDICT_SCHEMA = {
@@ -70,25 +70,19 @@ def newest_rows(windows: list[Verdicts]) -> list[Verdicts]:
 
 
 def final_verdicts(
-    pane: PaneArrays, *, window: tuple[int, int], rules: RuleSet, partial: bool
+    counts: Counts, *, window: tuple[int, int], rules: RuleSet, partial: bool
 ) -> Verdicts:
     """Judge every address of a closed window; a partial one by its monotone rules only."""
-    n = int(pane.used[0])
-    events, clicks, categories = map(pane.column, ("events", "clicks", "categories"))
+    n = len(counts.high)
     mask = np.empty(n, np.uint64)
-    judge_rows(rules.program, events, clicks, categories, mask)
+    judge_rows(rules.program, counts.events, counts.clicks, counts.categories, mask)
     if partial:
         mask &= np.uint64(rules.monotone_mask)
     frame = pl.DataFrame(
         [
-            pane.column("high"),
-            pane.column("low"),
-            events,
-            clicks,
-            categories,
-            pane.column("saturated"),
+            *counts[:-1],
             mask,
-            mask & ~pane.column("fired"),
+            mask & ~counts.fired,
             np.full(n, window[1] * 1000, np.int64),
         ],
         schema=VERDICT_SCHEMA,

@@ -17,11 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.batch.checkpoint import Checkpoint
+from engine.batch.running import RunningWindow
 from engine.batch.verdict import Verdicts, early_verdicts, final_verdicts
 from engine.kernels.accumulate import Early, accumulate, empty_crossings, first_crossing
 from engine.kernels.address import Int
 from engine.kernels.frozen import frozen
-from engine.kernels.pane import PaneArrays, empty_pane, grown, merge
+from engine.kernels.pane import PaneArrays, empty_pane, grown
 from engine.kernels.triage import (
     ACCEPTED,
     LATE_AFTER_IDLE,
@@ -84,6 +85,7 @@ class OpenWindows:
         self.watermark_s = self.closed_s = self.restored_s = NEVER
         self.n_late_after_idle = self.n_replayed = self.n_overflow = self._usual_keys = 0
         tumbling = spec.slide_s == spec.length_s
+        self.running = None if tumbling else RunningWindow(self.seed)
         mask = np.uint64(rules.monotone_mask if tumbling else 0)
         self.early = Early(rules.program, mask, first_crossing(rules.program, mask))
 
@@ -228,22 +230,16 @@ class OpenWindows:
 
     def _close(self, end_s: int) -> Verdicts:
         pane_s, start_s = self.spec.pane_s, end_s - self.spec.length_s
-        numbers = range(start_s // pane_s, end_s // pane_s)
-        held = [self.panes[n].arrays for n in numbers if n in self.panes]
-        counted = held[0] if len(held) == 1 else self._merged(held)
+        first = start_s // pane_s
+        numbers = range(first, end_s // pane_s)
+        held = {n: self.panes[n].arrays for n in numbers if n in self.panes}
+        if self.running is None:
+            counts = held[first].counts()
+        else:
+            counts = self.running.moved_to(held, first, self.spec.max_categories)
         complete_from_s = int(self.complete_from_s.max())
         partial = complete_from_s > 0 and start_s < complete_from_s
-        return final_verdicts(counted, window=(start_s, end_s), rules=self.rules, partial=partial)
-
-    def _merged(self, held: list[PaneArrays]) -> PaneArrays:
-        into = empty_pane()
-        for arrays in held:
-            key: Int = 0
-            while (
-                key := merge(into, arrays, self.seed, key, self.spec.max_categories)
-            ) < arrays.used[0]:
-                into = grown(into, self.seed)
-        return into
+        return final_verdicts(counts, window=(start_s, end_s), rules=self.rules, partial=partial)
 
     def checkpoints(self) -> dict[int, tuple[int, Checkpoint]]:
         """Return {partition: (restart offset, checkpoint)} of what is read so far."""

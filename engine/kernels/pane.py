@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
-from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
+from engine.kernels.table import EMPTY, FIRST_CAPACITY, refill
 
 # Counts are uint32: 2^32 events of one address need 1.2 million a second for an hour.
 KEY = np.dtype(
@@ -33,6 +33,18 @@ KEY = np.dtype(
 ENTRY = np.dtype([("value", np.int64), ("next", np.int32)], align=True)
 
 
+class Counts(NamedTuple):
+    """What a window has counted, one entry an address; `fired` are rules that decided early."""
+
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    events: NDArray[np.uint32]
+    clicks: NDArray[np.uint32]
+    categories: NDArray[np.uint32]
+    saturated: NDArray[np.uint8]
+    fired: NDArray[np.uint64]
+
+
 class PaneArrays(NamedTuple):
     """slots int32[2 n] -> keys KEY[n], whose `head` -> pool ENTRY[m]; used int64[2].
 
@@ -44,9 +56,11 @@ class PaneArrays(NamedTuple):
     pool: NDArray[np.void]
     used: NDArray[np.int64]
 
-    def column(self, name: str) -> NDArray[Any]:
-        """Return one column of the keys in use, as an array of its own."""
-        return np.ascontiguousarray(self.keys[name][: self.used[0]])
+    def counts(self) -> Counts:
+        """Return what is counted, as arrays of their own."""
+        keys = self.keys[: self.used[0]]
+        columns: list[Any] = [np.ascontiguousarray(keys[name]) for name in Counts._fields]
+        return Counts(*columns)
 
 
 def empty_pane(n_keys: int = 0) -> PaneArrays:
@@ -66,15 +80,16 @@ def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
     """Return the pane with twice the room in whichever part is full."""
     n_keys, n_entries = pane.used
     if n_entries == len(pane.pool):
-        pane = pane._replace(pool=_doubled(pane.pool))
+        pane = pane._replace(pool=doubled(pane.pool))
     if n_keys == len(pane.keys):
         slots = np.full(2 * len(pane.slots), EMPTY, np.int32)
-        pane = pane._replace(keys=_doubled(pane.keys), slots=slots)
+        pane = pane._replace(keys=doubled(pane.keys), slots=slots)
         refill(slots, pane.keys["high"], pane.keys["low"], n_keys, seed)
     return pane
 
 
-def _doubled(array: NDArray[np.void]) -> NDArray[np.void]:
+def doubled(array: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the array with twice the room; the second half is not filled."""
     larger = np.empty(2 * len(array), array.dtype)
     larger[: len(array)] = array
     return larger
@@ -116,28 +131,3 @@ def add_category(pane: PaneArrays, key: Int, value: Int, max_categories: int) ->
     row["head"] = at
     row["categories"] += 1
     return True
-
-
-@njit(cache=True, nogil=True)
-def merge(
-    into: PaneArrays, pane: PaneArrays, seed: np.uint64, first: Int, max_categories: int
-) -> Int:
-    """Add the keys of `pane` from index `first` on; return where `into` was full, or n keys."""
-    highs, lows = into.keys["high"], into.keys["low"]
-    for key in range(first, pane.used[0]):
-        row = pane.keys[key]
-        target, at = find(into.slots, highs, lows, row["high"], row["low"], seed)
-        if target == EMPTY:
-            if into.used[0] == len(into.keys):
-                return key
-            target = add_key(into, row["high"], row["low"], at)
-        entry = row["head"]
-        while entry != EMPTY:
-            if not add_category(into, target, pane.pool[entry]["value"], max_categories):
-                return key
-            entry = pane.pool[entry]["next"]
-        into.keys[target]["events"] += row["events"]
-        into.keys[target]["clicks"] += row["clicks"]
-        into.keys[target]["saturated"] |= row["saturated"]
-    n_keys: Int = pane.used[0]
-    return n_keys

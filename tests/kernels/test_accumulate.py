@@ -17,7 +17,7 @@ from engine.kernels.accumulate import (
     first_crossing,
 )
 from engine.kernels.fields import CLICK, VIEW
-from engine.kernels.pane import PaneArrays, empty_pane, grown, merge
+from engine.kernels.pane import PaneArrays, empty_pane, grown
 from engine.kernels.table import FIRST_CAPACITY
 from engine.rules import RuleSet
 from tests import logs, naive
@@ -90,9 +90,9 @@ def model_of(events: list[Event]) -> dict[int, Counted]:
 
 def rows_of(pane: PaneArrays) -> dict[int, tuple[int, int, int, int]]:
     """Return what a pane holds, addresses in the order of its keys."""
-    names = ("low", "events", "clicks", "categories", "saturated")
-    rows = zip(*(pane.column(name).tolist() for name in names), strict=True)
-    assert pane.column("high").tolist() == [low % 3 for low in pane.column("low").tolist()]
+    high, *columns, _ = (column.tolist() for column in pane.counts())
+    assert high == [low % 3 for low in columns[0]]
+    rows = zip(*columns, strict=True)
     return {address: tuple(counts) for address, *counts in rows}
 
 
@@ -187,31 +187,3 @@ def crossings_of(crossings: Crossings, n: int, first_row: int) -> list[tuple[int
     columns = [getattr(crossings, name)[:n].tolist() for name in names]
     rows = [first_row + row for row in crossings.row[:n].tolist()]
     return list(zip(rows, *columns, strict=True))
-
-
-@given(st.lists(events_drawn, max_size=4), st.integers(1, 8))
-def test_merged_panes_are_one_pane_of_all_their_events(parts, max_categories):
-    into = empty_pane()
-    for events in parts:
-        pane, _, _ = pane_of(events, max_categories=max_categories)
-        into = merged(into, pane, max_categories)
-    everything = [event for events in parts for event in events]
-    assert rows_of(into) == counts_of(everything, max_categories)
-
-
-def test_merging_doubles_what_is_full():
-    n = sized(3_000, 200)
-    parts = [[(address, step, CLICK) for address in range(n)] for step in range(3)]
-    into = empty_pane()
-    for events in parts:
-        pane, _, _ = pane_of(events)
-        into = merged(into, pane, 64)
-    assert rows_of(into) == dict.fromkeys(range(n), (3, 3, 3, 0))
-
-
-def merged(into: PaneArrays, pane: PaneArrays, max_categories: int) -> PaneArrays:
-    """Merge a pane as the engine does."""
-    key = 0
-    while (key := merge(into, pane, SEED, key, max_categories)) < pane.used[0]:
-        into = grown(into, SEED)
-    return into

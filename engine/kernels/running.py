@@ -1,0 +1,216 @@
+"""The counters of a long window, kept up to date: a pane that closes is added, an old one leaves.
+
+A category entry knows the last pane that saw it, so that distinct categories stay exact when panes
+leave, and a slide costs as much as its panes hold, however long the window is. An address whose
+events have all left keeps its row, empty, until the caller makes the table anew (`compacted`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.kernels.address import Int
+from engine.kernels.pane import Counts, PaneArrays, doubled
+from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
+
+ROW = np.dtype(
+    [
+        ("high", np.uint64),
+        ("low", np.uint64),
+        ("events", np.uint32),
+        ("clicks", np.uint32),
+        ("categories", np.uint32),
+        ("head", np.int32),
+        ("n_saturated", np.uint32),
+    ],
+    align=True,
+)
+SEEN = np.dtype([("value", np.int64), ("last_pane", np.int64), ("next", np.int32)], align=True)
+N_ROWS, N_SEEN, FREE, N_EMPTY = range(4)
+
+
+class RunningArrays(NamedTuple):
+    """slots int32[2 n] -> rows ROW[n], whose `head` -> pool SEEN[m]; used int64[4].
+
+    `used`: rows in use, pool entries ever used, the first free one of these or EMPTY, empty rows.
+    `n_saturated` is in how many panes the address had more categories than are counted.
+    """
+
+    slots: NDArray[np.int32]
+    rows: NDArray[np.void]
+    pool: NDArray[np.void]
+    used: NDArray[np.int64]
+
+    def counts(self, max_categories: int) -> Counts:
+        """Return what is counted, of the addresses that have events."""
+        rows = self.rows[: self.used[N_ROWS]]
+        rows = rows[rows["events"] > 0]
+        saturated = (rows["n_saturated"] > 0) | (rows["categories"] > max_categories)
+        return Counts(
+            np.ascontiguousarray(rows["high"]),
+            np.ascontiguousarray(rows["low"]),
+            np.ascontiguousarray(rows["events"]),
+            np.ascontiguousarray(rows["clicks"]),
+            np.minimum(rows["categories"], np.uint32(max_categories)),
+            saturated.astype(np.uint8),
+            np.zeros(len(rows), np.uint64),
+        )
+
+
+def empty_running(n_rows: int = 0) -> RunningArrays:
+    """Return a table without rows, with room for about so many."""
+    n = FIRST_CAPACITY
+    while n < n_rows:
+        n *= 2
+    return RunningArrays(
+        slots=np.full(2 * n, EMPTY, np.int32),
+        rows=np.empty(n, ROW),
+        pool=np.empty(n, SEEN),
+        used=np.array([0, 0, EMPTY, 0], np.int64),
+    )
+
+
+def grown_running(running: RunningArrays, seed: np.uint64) -> RunningArrays:
+    """Return the table with twice the room in whichever part is full."""
+    n_rows, n_seen, free, _ = running.used
+    if free == EMPTY and n_seen == len(running.pool):
+        running = running._replace(pool=doubled(running.pool))
+    if n_rows == len(running.rows):
+        slots = np.full(2 * len(running.slots), EMPTY, np.int32)
+        running = running._replace(rows=doubled(running.rows), slots=slots)
+        refill(slots, running.rows["high"], running.rows["low"], n_rows, seed)
+    return running
+
+
+@njit(cache=True, nogil=True)
+def add_row(running: RunningArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
+    """Append an empty row whose place in slots is `at`; return its index."""
+    index: Int = running.used[N_ROWS]
+    running.used[N_ROWS] += 1
+    running.used[N_EMPTY] += 1
+    running.slots[at] = index
+    row = running.rows[index]
+    row["high"], row["low"] = high, low
+    row["events"] = row["clicks"] = row["categories"] = row["n_saturated"] = 0
+    row["head"] = EMPTY
+    return index
+
+
+@njit(cache=True, nogil=True)
+def see(running: RunningArrays, index: Int, value: Int, pane: Int) -> bool:
+    """Note that the pane has this category; return False where the pool has no room for it."""
+    row = running.rows[index]
+    at = row["head"]
+    while at != EMPTY:
+        if running.pool[at]["value"] == value:
+            running.pool[at]["last_pane"] = pane
+            return True
+        at = running.pool[at]["next"]
+    at = running.used[FREE]
+    if at != EMPTY:
+        running.used[FREE] = running.pool[at]["next"]
+    elif running.used[N_SEEN] < len(running.pool):
+        at = running.used[N_SEEN]
+        running.used[N_SEEN] += 1
+    else:
+        return False
+    entry = running.pool[at]
+    entry["value"], entry["last_pane"], entry["next"] = value, pane, row["head"]
+    row["head"] = at
+    row["categories"] += 1
+    return True
+
+
+@njit(cache=True, nogil=True)
+def unsee(running: RunningArrays, index: Int, value: Int, pane: Int) -> None:
+    """Drop this category if no later pane has seen it."""
+    row = running.rows[index]
+    before, at = np.int64(EMPTY), np.int64(row["head"])
+    while running.pool[at]["value"] != value:
+        before, at = at, np.int64(running.pool[at]["next"])
+    entry = running.pool[at]
+    if entry["last_pane"] != pane:
+        return
+    if before == EMPTY:
+        row["head"] = entry["next"]
+    else:
+        running.pool[before]["next"] = entry["next"]
+    entry["next"] = running.used[FREE]
+    running.used[FREE] = at
+    row["categories"] -= 1
+
+
+@njit(cache=True, nogil=True)
+def add_pane(
+    running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64, first: Int
+) -> Int:
+    """Add the keys of pane `number` from index `first` on; return where it was full, or n keys."""
+    highs, lows = running.rows["high"], running.rows["low"]
+    for key in range(first, pane.used[0]):
+        old = pane.keys[key]
+        index, at = find(running.slots, highs, lows, old["high"], old["low"], seed)
+        if index == EMPTY:
+            if running.used[N_ROWS] == len(running.rows):
+                return key
+            index = add_row(running, old["high"], old["low"], at)
+        entry = old["head"]
+        while entry != EMPTY:
+            if not see(running, index, pane.pool[entry]["value"], number):
+                return key
+            entry = pane.pool[entry]["next"]
+        row = running.rows[index]
+        running.used[N_EMPTY] -= row["events"] == 0
+        row["events"] += old["events"]
+        row["clicks"] += old["clicks"]
+        row["n_saturated"] += old["saturated"]
+    n_keys: Int = pane.used[0]
+    return n_keys
+
+
+@njit(cache=True, nogil=True)
+def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
+    """Take the keys of pane `number` out again; those panes that were added before it are out."""
+    highs, lows = running.rows["high"], running.rows["low"]
+    for key in range(pane.used[0]):
+        old = pane.keys[key]
+        index, _ = find(running.slots, highs, lows, old["high"], old["low"], seed)
+        entry = old["head"]
+        while entry != EMPTY:
+            unsee(running, index, pane.pool[entry]["value"], number)
+            entry = pane.pool[entry]["next"]
+        row = running.rows[index]
+        row["events"] -= old["events"]
+        row["clicks"] -= old["clicks"]
+        row["n_saturated"] -= old["saturated"]
+        running.used[N_EMPTY] += row["events"] == 0
+
+
+@njit(cache=True, nogil=True)
+def copy_rows(running: RunningArrays, into: RunningArrays, seed: np.uint64, first: Int) -> Int:
+    """Copy rows with events from index `first` on; return where `into` was full, or n rows."""
+    highs, lows = into.rows["high"], into.rows["low"]
+    for index in range(first, running.used[N_ROWS]):
+        old = running.rows[index]
+        if old["events"] == 0:
+            continue
+        target, at = find(into.slots, highs, lows, old["high"], old["low"], seed)
+        if target == EMPTY:
+            if into.used[N_ROWS] == len(into.rows):
+                return index
+            target = add_row(into, old["high"], old["low"], at)
+        entry = old["head"]
+        while entry != EMPTY:
+            seen = running.pool[entry]
+            if not see(into, target, seen["value"], seen["last_pane"]):
+                return index
+            entry = seen["next"]
+        row = into.rows[target]
+        row["events"], row["clicks"] = old["events"], old["clicks"]
+        row["n_saturated"] = old["n_saturated"]
+        into.used[N_EMPTY] -= 1
+    n_rows: Int = running.used[N_ROWS]
+    return n_rows
