@@ -155,4 +155,4 @@ def read_alike(buffer: Bytes, start: int, end: int, shape: Shape) -> Alike:
             break
     if i >= 0:
         i = skip_literal(buffer, i, end, shape[2 * N_VALUES], shape[2 * N_VALUES + 1])
-    return i == end, time, category, high, low, kind
+    return i >= 0 and i == end, time, category, high, low, kind
