@@ -36,7 +36,9 @@ CALLED_FROM_PYTHON = (
     "expiry.note_agreed",
     "render.fill_in",
 )
-RUNNING = ("running.add_pane", "running.take_out_pane", "running.copy_rows")
+RUNNING = tuple(
+    f"running.{name}" for name in ("add_pane", "take_out_pane", "copy_rows", "counts_of")
+)
 
 
 def signatures() -> dict[str, int]:

@@ -13,6 +13,7 @@ from engine.kernels.running import (
     N_ROWS,
     add_pane,
     copy_rows,
+    counts_of,
     empty_running,
     grown_running,
     take_out_pane,
@@ -47,7 +48,7 @@ class RunningWindow:
             self.compact()
         for number in sorted(number for number in panes if number > newest):
             self._add(number, panes[number])
-        return self._arrays.counts(max_categories)
+        return counts_of(self._arrays, max_categories)
 
     def _add(self, number: int, arrays: PaneArrays) -> None:
         key: Int = 0

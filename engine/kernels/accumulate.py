@@ -12,10 +12,8 @@ from engine.kernels.address import Int
 from engine.kernels.fields import CLICK
 from engine.kernels.judge import STACK_SIZE, judge_counts
 from engine.kernels.pane import PaneArrays, add_category, add_key
-from engine.kernels.table import EMPTY, find_from, mix
+from engine.kernels.table import AHEAD, EMPTY, find_from, look_ahead
 from engine.rule_programs import Program
-
-AHEAD = 64
 
 EventColumns = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]
 
@@ -76,29 +74,6 @@ def first_crossing(program: Program, mask: np.uint64) -> np.uint32:
 
 
 @njit(cache=True, nogil=True)
-def look_ahead(
-    pane: PaneArrays,
-    high: NDArray[np.uint64],
-    low: NDArray[np.uint64],
-    seed: np.uint64,
-    at: NDArray[np.uint64],
-    touched: NDArray[np.uint32],
-) -> None:
-    """Write to `at` (uint64[n]) where the search for each key begins, and touch what is there.
-
-    These loads do not wait for one another, as those of the events do. `touched` (uint32[n])
-    only keeps them from being left out.
-    """
-    mask = np.uint64(len(pane.slots) - 1)
-    for i in range(len(high)):
-        at[i] = mix(high[i], low[i], seed) & mask
-        touched[i] = pane.slots[at[i]] + 1
-    for i in range(len(high)):
-        if touched[i] > 0:
-            touched[i] = pane.keys[touched[i] - 1]["events"]
-
-
-@njit(cache=True, nogil=True)
 def accumulate(
     pane: PaneArrays,
     seed: np.uint64,
@@ -119,13 +94,12 @@ def accumulate(
     high, low, category, kind = rows
     stack = np.empty(STACK_SIZE, np.float64)
     highs, lows = pane.keys["high"], pane.keys["low"]
-    begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.uint32)
-    seen = first
+    begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
+    seen = block = first
     for i in range(first, len(high)):
         if i == seen:
-            seen = min(i + AHEAD, len(high))
-            look_ahead(pane, high[i:seen], low[i:seen], seed, begin, touched)
-            block = i
+            block, seen = i, min(i + AHEAD, len(high))
+            look_ahead(pane.slots, lows, high[i:seen], low[i:seen], seed, begin, touched)
         key, at = find_from(pane.slots, highs, lows, high[i], low[i], begin[i - block])
         if key == EMPTY:
             if budget[0] == 0:

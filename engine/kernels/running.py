@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from engine.kernels.address import Int
 from engine.kernels.pane import Counts, PaneArrays, doubled
-from engine.kernels.table import EMPTY, FIRST_CAPACITY, find, refill
+from engine.kernels.table import (
+    AHEAD,
+    EMPTY,
+    FIRST_CAPACITY,
+    find,
+    find_from,
+    look_ahead,
+    refill,
+)
 
 ROW = np.dtype(
     [
@@ -45,21 +53,6 @@ class RunningArrays(NamedTuple):
     pool: NDArray[np.void]
     used: NDArray[np.int64]
 
-    def counts(self, max_categories: int) -> Counts:
-        """Return what is counted, of the addresses that have events."""
-        rows = self.rows[: self.used[N_ROWS]]
-        rows = rows[rows["events"] > 0]
-        saturated = (rows["n_saturated"] > 0) | (rows["categories"] > max_categories)
-        return Counts(
-            np.ascontiguousarray(rows["high"]),
-            np.ascontiguousarray(rows["low"]),
-            np.ascontiguousarray(rows["events"]),
-            np.ascontiguousarray(rows["clicks"]),
-            np.minimum(rows["categories"], np.uint32(max_categories)),
-            saturated.astype(np.uint8),
-            np.zeros(len(rows), np.uint64),
-        )
-
 
 def empty_running(n_rows: int = 0) -> RunningArrays:
     """Return a table without rows, with room for about so many."""
@@ -84,6 +77,32 @@ def grown_running(running: RunningArrays, seed: np.uint64) -> RunningArrays:
         running = running._replace(rows=doubled(running.rows), slots=slots)
         refill(slots, running.rows["high"], running.rows["low"], n_rows, seed)
     return running
+
+
+@njit(cache=True, nogil=True)
+def counts_of(running: RunningArrays, max_categories: int) -> Counts:
+    """Return what is counted, of the addresses that have events."""
+    n = running.used[N_ROWS] - running.used[N_EMPTY]
+    counts = Counts(
+        np.empty(n, np.uint64),
+        np.empty(n, np.uint64),
+        np.empty(n, np.uint32),
+        np.empty(n, np.uint32),
+        np.empty(n, np.uint32),
+        np.empty(n, np.uint8),
+        np.zeros(n, np.uint64),
+    )
+    i = 0
+    for index in range(running.used[N_ROWS]):
+        row = running.rows[index]
+        if row["events"] == 0:
+            continue
+        counts.high[i], counts.low[i] = row["high"], row["low"]
+        counts.events[i], counts.clicks[i] = row["events"], row["clicks"]
+        counts.categories[i] = min(row["categories"], max_categories)
+        counts.saturated[i] = row["n_saturated"] > 0 or row["categories"] > max_categories
+        i += 1
+    return counts
 
 
 @njit(cache=True, nogil=True)
@@ -150,9 +169,17 @@ def add_pane(
 ) -> Int:
     """Add the keys of pane `number` from index `first` on; return where it was full, or n keys."""
     highs, lows = running.rows["high"], running.rows["low"]
+    high, low = pane.keys["high"], pane.keys["low"]
+    begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
+    seen = block = first
     for key in range(first, pane.used[0]):
+        if key == seen:
+            block, seen = key, min(key + AHEAD, pane.used[0])
+            look_ahead(running.slots, lows, high[key:seen], low[key:seen], seed, begin, touched)
         old = pane.keys[key]
-        index, at = find(running.slots, highs, lows, old["high"], old["low"], seed)
+        index, at = find_from(
+            running.slots, highs, lows, old["high"], old["low"], begin[key - block]
+        )
         if index == EMPTY:
             if running.used[N_ROWS] == len(running.rows):
                 return key
@@ -175,9 +202,16 @@ def add_pane(
 def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
     """Take the keys of pane `number` out again; those panes that were added before it are out."""
     highs, lows = running.rows["high"], running.rows["low"]
+    high, low = pane.keys["high"], pane.keys["low"]
+    begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
     for key in range(pane.used[0]):
+        if key % AHEAD == 0:
+            some = slice(key, min(key + AHEAD, pane.used[0]))
+            look_ahead(running.slots, lows, high[some], low[some], seed, begin, touched)
         old = pane.keys[key]
-        index, _ = find(running.slots, highs, lows, old["high"], old["low"], seed)
+        index, _ = find_from(
+            running.slots, highs, lows, old["high"], old["low"], begin[key % AHEAD]
+        )
         entry = old["head"]
         while entry != EMPTY:
             unsee(running, index, pane.pool[entry]["value"], number)

