@@ -59,7 +59,7 @@ class Writer:
         self._group: list[Outcome] = []
         self._chunks: Iterator[Verdicts] = iter(())
         self._epoch = -1
-        self._broken_epoch = -1
+        self._broken_epoch = -1  # it is over, and so are those before it
         self.acked: tuple[int, Checkpoints] | None = None
         self.ended = False  # the end of the input is written
         self.may_write: Callable[[int], bool] = lambda epoch: True
@@ -122,7 +122,7 @@ class Writer:
     def _acknowledge_group(self) -> None:
         self._dead_letter.flush()
         for outcome in self._group:
-            if outcome.epoch == self._broken_epoch:
+            if outcome.epoch <= self._broken_epoch:
                 continue
             self.ended = outcome.ended
             if outcome.checkpoints is not None:
@@ -131,7 +131,7 @@ class Writer:
 
     def _write(self, verdicts: Verdicts, epoch: int, write: Callable[[Verdicts], Written]) -> None:
         """Write unless the epoch is over; what is abandoned is read again from the commits."""
-        if epoch == self._broken_epoch:
+        if epoch <= self._broken_epoch:
             return
         with self._metrics.stage("write"):
             complete = self.may_write(epoch) and self._note(write(verdicts))
