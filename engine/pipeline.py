@@ -77,14 +77,12 @@ class Pipeline:
         self._writer.open()
         ended = False
         while not ended and not self._stopping.is_set():
-            outcome = self._advance(self._fetch())
-            if outcome is None:
-                continue
-            self._writer.take(outcome)
-            while self._writer.write_some():
-                pass
+            for outcome in self._advance(self._fetch()):
+                self._writer.take(outcome)
+                while self._writer.write_some():
+                    pass
+                ended = outcome.ended
             self._commit_if_due()
-            ended = outcome.ended
         self._commit()
         self._source.close()
 
@@ -131,14 +129,12 @@ class Pipeline:
             self._metrics.first_fetch_s = time.monotonic()
         return item
 
-    def _advance(self, item: Assigned | Batch | None) -> Outcome | None:
+    def _advance(self, item: Assigned | Batch | None) -> Iterator[Outcome]:
         match item:
             case Assigned():
                 self._state.assign(item)
-                return None
             case Batch():
-                return self._state.step(item)
-        return None
+                yield from self._state.step(item)
 
     def _commit_if_due(self) -> None:
         if time.monotonic() - self._committed_s >= self._interval_s:
@@ -189,8 +185,7 @@ class Pipeline:
                 item = self._batches.get(timeout=WAIT_S)
             except queue.Empty:
                 continue
-            outcome = self._advance(item)
-            if outcome is not None:
+            for outcome in self._advance(item):
                 self._pass_on(outcome)
             if item is None:
                 self._pass_on(None)

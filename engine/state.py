@@ -7,6 +7,7 @@ anew at each assignment and drops batches of an earlier one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import polars as pl
@@ -23,6 +24,8 @@ from engine.sources import Assigned, Batch
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
+MAX_ROWS = 250_000
+NO_REJECTS = pl.DataFrame()
 
 Checkpoints = dict[int, tuple[int, Checkpoint]]
 
@@ -81,27 +84,40 @@ class State:
                 "rules: changed since the last commit; open windows are judged by the new ones"
             )
 
-    def step(self, batch: Batch) -> Outcome:
-        """Run steps 2 to 4 on a batch."""
+    def step(self, batch: Batch) -> Iterator[Outcome]:
+        """Run steps 2 to 4 on a batch; many windows that close at once are several outcomes."""
         if batch.epoch != self._epoch:
-            return Outcome(batch.epoch, [], pl.DataFrame(), None, batch.ended)
+            yield Outcome(batch.epoch, [], NO_REJECTS, None, batch.ended)
+            return
         windows, metrics = self._windows, self._metrics
         with metrics.stage("decode"):
             decoded = decode(batch.records, self._options)
         with metrics.stage("add"):
             verdicts = windows.add(decoded.events)
             windows.position[: len(batch.position)] = batch.position
-        with metrics.stage("close"):
-            closing = windows.advance(
-                idle=batch.idle, finished=batch.finished, clock_s=batch.clock_s
-            )
-            verdicts.extend(closing)
+        for closed in self._closing(batch):
+            verdicts.append(closed)
+            if sum(len(one.frame) for one in verdicts) >= MAX_ROWS:
+                yield Outcome(batch.epoch, verdicts, NO_REJECTS, None, ended=False)
+                verdicts = []
         self._count(batch, decoded.events, decoded.rejects, decoded.n_unknown_type)
         due = batch.ended or batch.clock_s - self._checkpoint_s >= CHECKPOINT_S
         if due:
             self._checkpoint_s = batch.clock_s
         checkpoints = windows.checkpoints() if due else None
-        return Outcome(batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended)
+        yield Outcome(batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended)
+
+    def _closing(self, batch: Batch) -> Iterator[Verdicts]:
+        """Yield the windows that the batch closes, each when the one before has been passed on."""
+        closing = self._windows.advance(
+            idle=batch.idle, finished=batch.finished, clock_s=batch.clock_s
+        )
+        while True:
+            with self._metrics.stage("close"):
+                closed = next(closing, None)
+            if closed is None:
+                return
+            yield closed
 
     def _count(
         self, batch: Batch, events: pl.DataFrame, rejects: pl.DataFrame, n_unknown: int

@@ -13,16 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-import polars as pl
-
 from engine.batch.verdict import Verdicts, newest_rows
 from engine.dead_letter import DeadLetter
 from engine.metrics import Metrics
 from engine.sinks import Sink, Written
-from engine.state import Checkpoints, Outcome
+from engine.state import NO_REJECTS, Checkpoints, Outcome
 
 CHUNK_ROWS = 20_000
-NO_REJECTS = pl.DataFrame()
 
 
 class Observer(Protocol):

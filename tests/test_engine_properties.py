@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import state
 from tests import logs, naive
 from tests.doubles import Run
 
@@ -63,6 +65,17 @@ def test_engine_gives_the_answer_of_the_model(drawn):
     assert run.metrics.flagged == sum(bool(v.reasons) for v in judgement.verdicts.values())
     assert run.metrics.addresses_flagged == len(judgement.decisions)
     assert run.metrics.late_after_idle == run.metrics.replayed == run.metrics.overflow == 0
+
+
+@settings(max_examples=40)
+@given(polled_logs())
+def test_windows_that_close_at_once_may_be_passed_on_one_by_one(drawn):
+    config, rows, polls = drawn
+    whole = Run(polls, config, n_partitions=logs.n_partitions(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "MAX_ROWS", 1)
+        in_parts = Run(polls, config, n_partitions=logs.n_partitions(rows))
+    assert outputs(in_parts) == outputs(whole)
 
 
 @settings(max_examples=40)

@@ -187,7 +187,7 @@ def test_batch_of_an_earlier_assignment_counts_nothing():
     first, batch, second = source.read(), source.read(), source.read()
     state.assign(first)
     state.assign(second)
-    outcome = state.step(batch)
+    (outcome,) = state.step(batch)
     assert (outcome.epoch, outcome.verdicts, outcome.checkpoints) == (1, [], None)
     assert metrics.records == 0
-    assert [len(verdicts.frame) for verdicts in state.step(source.read()).verdicts] == []
+    assert [outcome.verdicts for outcome in state.step(source.read())] == [[]]
