@@ -1,30 +1,88 @@
-"""`make bench`: measure on this machine and write benchmarks/RESULTS.md."""
+"""`make bench`: measure on this machine, keep the figures, and write benchmarks/RESULTS.md.
+
+Each section's figures are kept in results.json with the machine and the time, so that one section
+can be measured anew: make bench ARGS="--only pipeline --runs 5".
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from benchmarks import bench_pipeline
+from benchmarks import (
+    bench_file,
+    bench_growth,
+    bench_latency,
+    bench_pipeline,
+    bench_rejects,
+    bench_start,
+    bench_write,
+)
 from benchmarks.machine import describe
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+FOLDER = Path(__file__).parent
+KEPT, RESULTS, NOTES = (FOLDER / name for name in ("results.json", "RESULTS.md", "NOTES.md"))
+SECTIONS: dict[str, ModuleType] = {
+    "pipeline": bench_pipeline,
+    "write": bench_write,
+    "latency": bench_latency,
+    "start": bench_start,
+    "file": bench_file,
+    "rejects": bench_rejects,
+    "growth": bench_growth,
+}
 HEAD = """# Results
 
-Written by `make bench`; compare ratios within one table, not figures of two machines.
+Written by `make bench` from `results.json`. Compare ratios within one table, not figures of two
+machines or of two hours: the cases of a table were run in turn.
 """
+
+Kept = dict[str, dict[str, Any]]
 
 
 def main() -> None:
-    """Run the benchmarks and write their report."""
+    """Measure the chosen sections and write the report of all that is known."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--events", type=int, default=30_000_000, help="of the pipeline (30 M)")
+    parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each case (5)")
+    parser.add_argument("--seconds", type=int, default=60, help="of load at each rate (60)")
     options = parser.parse_args()
-    section = bench_pipeline.measure(n_events=options.events, n_runs=options.runs)
-    report = f"{HEAD}\n{describe()}\n\n## The whole pipeline\n\n{section}"
-    RESULTS.write_text(report, encoding="utf-8")
-    print(report)
+    kept: Kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    for name in options.only:
+        kept[name] = measured(name, options)
+        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        RESULTS.write_text(report(kept), encoding="utf-8")
+    print(RESULTS.read_text(encoding="utf-8"))
+
+
+def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one section; growth and files need fewer events than the pipeline."""
+    print(f"== {name}", file=sys.stderr)
+    few = min(options.events, 10_000_000)
+    n_events = options.events if name == "pipeline" else few
+    figures = {"n_events": n_events, "n_runs": options.runs, "duration_s": options.seconds}
+    found = SECTIONS[name].measure(**figures)
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return {"when": when, "machine": describe(), "found": found}
+
+
+def report(kept: Kept) -> str:
+    """Return RESULTS.md."""
+    parts = [HEAD]
+    for name, section in SECTIONS.items():
+        if name in kept:
+            text = section.report(kept[name]["found"])
+            parts.append(f"## {section.TITLE}\n\n{text}\n{kept[name]['when']}. ")
+            parts[-1] += kept[name]["machine"].replace("\n", " ") + "\n"
+    if NOTES.exists():
+        parts.append(NOTES.read_text(encoding="utf-8"))
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
