@@ -11,7 +11,7 @@ import ctypes
 import logging
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from numpy.typing import NDArray
 
 from engine.batch.decode import Records
@@ -27,6 +27,8 @@ TRIAL_TIME_MS = 1_700_000_000_000
 TRIAL_CLIENT = {"log_level": 0, "group.id": "trial", "fetch.wait.max.ms": 10}
 TRIAL_S, N_TRIES = 0.5, 20
 
+Seen = tuple[bytes | None, int, int, int]
+
 
 def open_fetch(consumer: Consumer, conf: KafkaConf, batch: BatchConf) -> Fetch:
     """Return the native fetch, or the plain one where that is wanted or all that works."""
@@ -35,7 +37,7 @@ def open_fetch(consumer: Consumer, conf: KafkaConf, batch: BatchConf) -> Fetch:
             library = load()
             check(library)
             return NativeFetch(library, consumer, topic=conf.topic, max_events=batch.max_events)
-        except Unusable as problem:
+        except (Unusable, KafkaException) as problem:
             log.warning("source.drain: native batches are off: %s; reading one by one", problem)
     return PlainFetch(consumer, max_events=batch.max_events)
 
@@ -52,9 +54,16 @@ class NativeFetch(PlainFetch):
         self._queue = Queue(library, consumer, capacity=max_events)
 
     def attach(self, partitions: list[int]) -> None:
-        """Forward them; what was forwarded before it is assigned never takes the other way."""
+        """Forward them; what was forwarded before it is assigned never takes the other way.
+
+        The end of an earlier assignment takes a forwarding back, some time after `unassign`. A
+        pause is served behind it and waited for, so that ours is the last word.
+        """
+        paused = [TopicPartition(self._topic, partition) for partition in partitions]
+        self._consumer.pause(paused)
         for partition in partitions:
             self._queue.forward(self._topic, partition)
+        self._consumer.resume(paused)
 
     def take(self, linger_s: float) -> Taken:
         """Return what the client has to tell, else what comes within that time."""
@@ -88,27 +97,19 @@ def taken(records: Records, error: NDArray[np.int32]) -> Taken:
 
 
 def check(library: ctypes.CDLL) -> None:
-    """Read a few records from a broker in this process; raise Unusable where any is not as sent."""
+    """Read a few records from a broker in this process; raise Unusable where any is not as sent.
+
+    Raises KafkaException where that broker does not answer.
+    """
     consumer = Consumer({"test.mock.num.brokers": 1, "enable.partition.eof": True, **TRIAL_CLIENT})
     try:
         _produce(consumer)
-        fetch = NativeFetch(library, consumer, topic=TRIAL_TOPIC, max_events=len(TRIAL_VALUES) + 1)
-        fetch.attach([0])
-        consumer.assign([TopicPartition(TRIAL_TOPIC, 0, 0)])
-        found, notices = [], []
-        for _ in range(N_TRIES):
-            records, told = fetch.take(TRIAL_S)
-            found += seen(records)
-            notices += told
-            if notices:
-                break
-        fetch.close()
+        found, ends = _read(library, consumer)
     finally:
         consumer.close()
     wanted = [
         (value, 0, offset, TRIAL_TIME_MS + offset) for offset, value in enumerate(TRIAL_VALUES)
     ]
-    ends = [(notice.offset, notice.error.code()) for notice in notices]
     if found != wanted or ends != [(len(wanted), KafkaError._PARTITION_EOF)]:  # noqa: SLF001
         message = f"records of a trial came as {found} and {ends}"
         raise Unusable(message)
@@ -126,7 +127,24 @@ def _produce(consumer: Consumer) -> None:
     producer.flush(TRIAL_S * N_TRIES)
 
 
-def seen(records: Records) -> list[tuple[bytes | None, int, int, int]]:
+def _read(library: ctypes.CDLL, consumer: Consumer) -> tuple[list[Seen], list[tuple[int, int]]]:
+    """Return the trial's records, and (offset, code) of what was told behind them."""
+    fetch = NativeFetch(library, consumer, topic=TRIAL_TOPIC, max_events=len(TRIAL_VALUES) + 1)
+    found: list[Seen] = []
+    try:
+        fetch.attach([0])
+        consumer.assign([TopicPartition(TRIAL_TOPIC, 0, 0)])
+        for _ in range(N_TRIES):
+            records, told = fetch.take(TRIAL_S)
+            found += seen(records)
+            if told:
+                return found, [(notice.offset, notice.error.code()) for notice in told]
+    finally:
+        fetch.close()  # else the end of the consumer would wait for it
+    return found, []
+
+
+def seen(records: Records) -> list[Seen]:
     """Return (value, partition, offset, timestamp) of each record."""
     null = records.ends < records.starts
     values = [None if null[i] else records.value(i) for i in range(len(null))]

@@ -8,6 +8,7 @@ handle right behind the object header.
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 import time
 from importlib import metadata
@@ -44,8 +45,9 @@ class Unusable(Exception):
 def load() -> ctypes.CDLL:
     """Return the library; raise Unusable where it is not as we know it."""
     client = metadata.version("confluent-kafka")
-    version = tuple(int(part) for part in client.split(".")[:2])
-    if not CLIENT_VERSIONS[0] <= version < CLIENT_VERSIONS[1]:
+    version = re.match(r"(\d+)\.(\d+)", client)
+    numbers = tuple(map(int, version.groups())) if version else ()
+    if not CLIENT_VERSIONS[0] <= numbers < CLIENT_VERSIONS[1]:
         problem = f"confluent-kafka {client} is not a version we know"
         raise Unusable(problem)
     if sys.implementation.name != "cpython" or object.__basicsize__ != OBJECT_HEADER_BYTES:
