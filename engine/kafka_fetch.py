@@ -36,8 +36,9 @@ class Taken(NamedTuple):
     records: Records
     notices: list[Notice]
 
-    def __len__(self) -> int:
-        """Return how many messages this was."""
+    @property
+    def n_messages(self) -> int:
+        """How many messages this was."""
         return len(self.records.offset) + len(self.notices)
 
 

@@ -148,7 +148,7 @@ class KafkaSource:
         """Take what comes within the linger time; a batch that is not full has waited for more."""
         begun_s = time.perf_counter()
         taken = self._fetch.take(self._batch.linger_ms / 1000)
-        if len(taken) < self._batch.max_events:
+        if taken.n_messages < self._batch.max_events:
             self.waited_s += time.perf_counter() - begun_s
         self.last_poll_s = time.monotonic()
         return taken
@@ -204,7 +204,7 @@ class KafkaSource:
         if is_tick:
             self._tick_s = now_s
             self.lag = records_behind(self._consumer, self._conf.topic, progress)
-        elif not len(taken):
+        elif not taken.n_messages:
             return None
         return Batch(
             self.epoch,

@@ -83,7 +83,7 @@ class Reader:
     def step(self) -> None:
         """Take once."""
         records, notices = taken = self.fetch.take(LINGER_S)
-        self.sizes.append(len(taken))
+        self.sizes.append(taken.n_messages)
         self.seen += seen(records)
         self.notices += notices
 
