@@ -17,6 +17,7 @@ import polars as pl
 from benchmarks.rig import Found, Summary, interleaved, median, table
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
 from engine.config import RuleConf, SinkConf
+from engine.metrics import Metrics
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_writer import RedisWriter, connection_to
@@ -56,7 +57,8 @@ def sink_to(url: str) -> RedisSink:
         on_state=lambda ready: None,
     )
     times = Timing(event_clock=False, ttl_s=np.array(RULES.ttl_s, np.int64), statistics_ttl_s=600)
-    sink = RedisSink(SinkConf(url=url), RULES, times, writer=writer, seed=np.uint64(1))
+    conf, seed = SinkConf(url=url), np.uint64(1)
+    sink = RedisSink(conf, RULES, times, writer=writer, seed=seed, stage=Metrics().stage)
     sink.open()
     return sink
 

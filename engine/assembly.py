@@ -158,7 +158,7 @@ def build_sink(run: Run) -> Sink:
     writer = RedisWriter(
         connection, scripts=SCRIPTS[conf.layout], stopping=run.stopping, on_state=note_state
     )
-    return RedisSink(conf, rules, times, writer=writer, seed=seed)
+    return RedisSink(conf, rules, times, writer=writer, seed=seed, stage=run.metrics.stage)
 
 
 def counts_from_event(conf: AppConf) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -95,15 +96,19 @@ class Metrics:
     lag: int | None = None
     sink_ready: bool = True
     records: int = 0
+    _within: threading.local = field(default_factory=threading.local, repr=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to a stage."""
+        """Add the time that the block takes to a stage, without that of stages within it."""
+        outer_s, self._within.spent_s = getattr(self._within, "spent_s", 0.0), 0.0
         begun_s = time.perf_counter()
         try:
             yield
         finally:
-            self.stage_s[name] += time.perf_counter() - begun_s
+            spent_s = time.perf_counter() - begun_s
+            self.stage_s[name] += spent_s - self._within.spent_s
+            self._within.spent_s = outer_s + spent_s
 
     def seconds(self) -> float:
         """Return the time from the first fetch to the last acknowledged reply."""

@@ -8,7 +8,8 @@ sets  the oldest: members of two sets, final values only, which pile up until th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -81,9 +82,17 @@ class RedisSink:
     """Writes decisions and statistics in one layout; see `engine.sinks.Sink`."""
 
     def __init__(
-        self, conf: SinkConf, rules: RuleSet, times: Timing, *, writer: RedisWriter, seed: np.uint64
+        self,
+        conf: SinkConf,
+        rules: RuleSet,
+        times: Timing,
+        *,
+        writer: RedisWriter,
+        seed: np.uint64,
+        stage: Callable[[str], AbstractContextManager[None]],
     ) -> None:
-        """Nothing is connected yet."""
+        """Nothing is connected yet; `stage` takes the time of what is named."""
+        self._stage = stage
         self._rules, self._timing, self._writer = rules, times, writer
         self._is_sets = conf.layout == "sets"
         self._statistics = statistics_layout(conf)
@@ -132,9 +141,10 @@ class RedisSink:
         row_bytes = form.row_bytes(plan, values)
 
         def render(where: NDArray[np.int64], late_s: int) -> NDArray[np.uint8]:
-            some = picked(rows, where)
-            left = some._replace(ttl_s=some.ttl_s - late_s)
-            return form.render(left, values, plan, row_bytes)[0]
+            with self._stage("encode"):
+                some = picked(rows, where)
+                left = some._replace(ttl_s=some.ttl_s - late_s)
+                return form.render(left, values, plan, row_bytes)[0]
 
         return self._writer.write(rows.ttl_s, render)
 

@@ -92,7 +92,7 @@ class State:
         windows, metrics = self._windows, self._metrics
         with metrics.stage("decode"):
             decoded = decode(batch.records, self._options)
-        with metrics.stage("add"):
+        with metrics.stage("accumulate"):
             verdicts = windows.add(decoded.events)
             windows.position[: len(batch.position)] = batch.position
         for closed in self._closing(batch):
@@ -113,7 +113,7 @@ class State:
             idle=batch.idle, finished=batch.finished, clock_s=batch.clock_s
         )
         while True:
-            with self._metrics.stage("close"):
+            with self._metrics.stage("judge"):
                 closed = next(closing, None)
             if closed is None:
                 return

@@ -15,7 +15,14 @@ from engine.detections import Detection
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 
-STAGES = ("fetch", "decode", "add", "close", "write")
+# as the view calls it -> the stages of the metrics
+STAGES = {
+    "fetch": ("fetch",),
+    "decode": ("decode",),
+    "count": ("accumulate",),
+    "judge": ("judge",),
+    "write": ("encode", "write"),
+}
 RATE_S = 5.0
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 LEAST_S = 0.9995  # what is less is not 1s when it is rounded
@@ -66,7 +73,10 @@ def between(first: Sample, last: Sample) -> Rates:
     passed_s = last.at_s - first.at_s
     if passed_s <= 0:
         return Rates(0.0, 0.0, dict.fromkeys(STAGES, 0.0))
-    spent_s = {name: last.stage_s.get(name, 0) - first.stage_s.get(name, 0) for name in STAGES}
+    spent_s = {
+        shown: sum(last.stage_s.get(name, 0) - first.stage_s.get(name, 0) for name in names)
+        for shown, names in STAGES.items()
+    }
     # A stage is counted when it ends, so a long one may end with more than has passed.
     busy = {name: min(spent / passed_s, 1.0) for name, spent in spent_s.items()}
     events, keys = last.events - first.events, last.keys - first.keys
