@@ -48,10 +48,10 @@ class NativeFetch(PlainFetch):
     def __init__(
         self, library: ctypes.CDLL, consumer: Consumer, *, topic: str, max_events: int
     ) -> None:
-        """Make the queue."""
+        """Begin without the queue: the end of a client would wait for one that is not closed."""
         super().__init__(consumer, max_events=max_events)
-        self._topic = topic
-        self._queue = Queue(library, consumer, capacity=max_events)
+        self._library, self._topic = library, topic
+        self._queue: Queue | None = None
 
     def attach(self, partitions: list[int]) -> None:
         """Forward them; what was forwarded before it is assigned never takes the other way.
@@ -59,6 +59,8 @@ class NativeFetch(PlainFetch):
         The end of an earlier assignment takes a forwarding back, some time after `unassign`. A
         pause is served behind it and waited for, so that ours is the last word.
         """
+        if self._queue is None:
+            self._queue = Queue(self._library, self._consumer, capacity=self._max_events)
         paused = [TopicPartition(self._topic, partition) for partition in partitions]
         self._consumer.pause(paused)
         for partition in partitions:
@@ -67,14 +69,17 @@ class NativeFetch(PlainFetch):
 
     def take(self, linger_s: float) -> Taken:
         """Return what the client has to tell, else what comes within that time."""
+        if self._queue is None:
+            return super().take(linger_s)
         self.serve(0)
         if self._kept:
             return super().take(0)
         return taken(*self._queue.take(linger_s))
 
     def close(self) -> None:
-        """Destroy the queue, which the client's end would wait for."""
-        self._queue.close()
+        """Destroy the queue."""
+        if self._queue is not None:
+            self._queue.close()
 
 
 def taken(records: Records, error: NDArray[np.int32]) -> Taken:
