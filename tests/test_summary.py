@@ -7,7 +7,10 @@ import os
 import re
 import resource
 import shlex
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +248,22 @@ def test_lines_say_what_a_missing_key_means_and_where_keys_are_saved() -> None:
     assert "ttl.clock=write" in text
     assert "of a demo.txt" in text
     assert ["GET", "bot_ADDRESS"] in [words[3:] for words in commands_in(text)]
+
+
+def test_stage_is_charged_without_the_stages_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = iter((0.0, 1.0, 4.0, 5.0, 7.0, 10.0))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now_s))
+    metrics = Metrics()
+    with metrics.stage("write"):
+        for _ in range(2):
+            with metrics.stage("encode"):
+                pass
+    assert metrics.stage_s == {"encode": 3.0 + 2.0, "write": 10.0 - 5.0}
+
+
+def test_start_is_counted_from_the_start_of_the_process() -> None:
+    program = (
+        "import time; t = time.monotonic(); from engine.metrics import process_started_s as s; "
+    )
+    program += "assert t - 5 < s() < t, (s(), t)"
+    subprocess.run([sys.executable, "-c", program], check=True)
