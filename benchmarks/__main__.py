@@ -18,6 +18,7 @@ from benchmarks import (
     bench_file,
     bench_growth,
     bench_latency,
+    bench_peers,
     bench_pipeline,
     bench_rejects,
     bench_start,
@@ -35,7 +36,9 @@ SECTIONS: dict[str, ModuleType] = {
     "file": bench_file,
     "rejects": bench_rejects,
     "growth": bench_growth,
+    "peers": bench_peers,
 }
+APART = {"peers"}  # needs what only `make bench-peers` sets up
 HEAD = """# Results
 
 Written by `make bench` from `results.json`. Compare ratios within one table, not figures of two
@@ -48,7 +51,8 @@ Kept = dict[str, dict[str, Any]]
 def main() -> None:
     """Measure the chosen sections and write the report of all that is known."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    usual = [name for name in SECTIONS if name not in APART]
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=usual)
     parser.add_argument("--events", type=int, default=30_000_000, help="of the pipeline (30 M)")
     parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each case (5)")
     parser.add_argument("--seconds", type=int, default=60, help="of load at each rate (60)")
