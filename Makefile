@@ -9,6 +9,7 @@ PY       := .venv/bin/python
 INSTALL  := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-build-isolation
 LOCKED   := $(INSTALL) --require-hashes
 JARS     := .services/kafka/libs
+PEERS    := .services/peers
 
 # With the JIT off, 64-bit hashes wrap in NumPy's own arithmetic, which warns about what is meant.
 JIT_OFF  := NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest \
@@ -16,14 +17,14 @@ JIT_OFF  := NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest \
 # What the JIT-off tests cover of engine/kernels, in per cent: raise it, never lower it.
 KERNEL_COVERAGE := 98
 
-# $(call need,COMMAND,DEBIAN PACKAGE): one line and exit 69 where a command is missing.
-need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and the tests run a real Kafka: install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
+# $(call need,COMMAND,DEBIAN PACKAGE[,WHY]): one line and exit 69 where a command is missing.
+need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check test bench lock clean
+.PHONY: help setup demo run services check test bench bench-peers lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/dev.stamp ## Make .venv with the locked packages of the engine, its demo and its tests
 
@@ -51,10 +52,15 @@ test: services setup check ## All checks and all tests, with a real Kafka and a 
 bench: setup services ## Measure on this machine: make bench ARGS="..."
 	$(PY) -m benchmarks $(ARGS)
 
+bench-peers: setup services $(PEERS)/venv/complete.stamp $(PEERS)/jars.stamp ## Measure beside Flink, Spark and a plain loop (fetches 600 MB)
+	@$(call need,java,openjdk-17-jre-headless,Flink and Spark run on it)
+	$(PY) -m benchmarks --only peers --runs 3 $(ARGS)
+
 lock: setup ## Renew the locks in requirements/: make lock ARGS=--upgrade
 	$(COMPILE) -o requirements/build.txt requirements/build.in
 	$(COMPILE) -c requirements/build.txt --extra demo -o requirements/run.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt --extra demo --extra dev -o requirements/dev.txt pyproject.toml requirements/run.in
+	$(COMPILE) -c requirements/build.txt -c requirements/run.txt -o benchmarks/peers/requirements.txt benchmarks/peers/requirements.in
 
 clean: ## Remove .venv, the services' jars and every cache
 	rm -rf .venv .services build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
@@ -83,4 +89,19 @@ $(JARS)/complete.stamp: tests/services/pom.xml
 	@$(call need,mvn,maven)
 	rm -rf $(JARS)
 	MAVEN_OPTS=-Djansi.noreset=true mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(JARS))
+	@touch $@
+
+# The peers have an environment of their own: nothing of theirs is a dependency of the engine.
+$(PEERS)/venv/complete.stamp: requirements/build.txt benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)/venv
+	$(subst $(PY),$(PEERS)/venv/bin/python,$(LOCKED)) -r requirements/build.txt
+	$(subst $(PY),$(PEERS)/venv/bin/python,$(LOCKED)) -r benchmarks/peers/requirements.txt
+	@touch $@
+
+$(PEERS)/jars.stamp: $(wildcard benchmarks/peers/*/pom.xml benchmarks/peers/flink/src/main/java/botsieve/*.java)
+	@$(call need,javac,openjdk-17-jdk-headless,the Flink job is compiled)
+	@$(call need,mvn,maven,it fetches Flink and Spark's connector)
+	rm -rf $(PEERS)/flink $(PEERS)/spark
+	MAVEN_OPTS=-Djansi.noreset=true mvn -q -B -f benchmarks/peers/spark package
+	MAVEN_OPTS=-Djansi.noreset=true mvn -q -B -f benchmarks/peers/flink package
 	@touch $@

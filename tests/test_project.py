@@ -118,8 +118,8 @@ def makefile_targets() -> dict[str, str]:
     text = read("Makefile")
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert phony is not None
-    helped = dict(re.findall(r"^([a-z]+):.*?## (.+)$", text, re.MULTILINE))
-    named = {name for name in re.findall(r"^([a-z]+):", text, re.MULTILINE)}
+    helped = dict(re.findall(r"^([a-z-]+):.*?## (.+)$", text, re.MULTILINE))
+    named = {name for name in re.findall(r"^([a-z-]+):", text, re.MULTILINE)}
     return {name: helped.get(name, "") for name in {*phony[1].split(), *named}}
 
 
