@@ -21,7 +21,7 @@ KERNEL_COVERAGE := 98
 need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check test bench bench-peers lock clean
+.PHONY: help setup demo run services check test bench bench-check bench-peers lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,10 +49,13 @@ test: services setup check ## All checks and all tests, with a real Kafka and a 
 	$(PY) -m coverage report --fail-under=$(KERNEL_COVERAGE)
 	$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
-bench: setup services ## Measure on this machine: make bench ARGS="..."
+bench: .venv/bench.stamp services ## Measure on this machine: make bench ARGS="..."
 	$(PY) -m benchmarks $(ARGS)
 
-bench-peers: setup services $(PEERS)/venv/complete.stamp $(PEERS)/jars.stamp ## Measure beside Flink, Spark and a plain loop (fetches 600 MB)
+bench-check: setup services ## Compare the engine's speed with the one that was kept, as a ratio to a fixed loop
+	$(PY) -m benchmarks.bench_check
+
+bench-peers: .venv/bench.stamp services $(PEERS)/venv/complete.stamp $(PEERS)/jars.stamp ## Measure beside Flink, Spark and a plain loop (fetches 600 MB)
 	@$(call need,java,openjdk-17-jre-headless,Flink and Spark run on it)
 	$(PY) -m benchmarks --only peers --runs 3 $(ARGS)
 
@@ -60,6 +63,7 @@ lock: setup ## Renew the locks in requirements/: make lock ARGS=--upgrade
 	$(COMPILE) -o requirements/build.txt requirements/build.in
 	$(COMPILE) -c requirements/build.txt --extra demo -o requirements/run.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt --extra demo --extra dev -o requirements/dev.txt pyproject.toml requirements/run.in
+	$(COMPILE) -c requirements/build.txt -c requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt -o benchmarks/peers/requirements.txt benchmarks/peers/requirements.in
 
 clean: ## Remove .venv, the services' jars and every cache
@@ -82,6 +86,10 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet -
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	$(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+.venv/bench.stamp: .venv/dev.stamp requirements/bench.txt
+	$(LOCKED) -r requirements/bench.txt
 	@touch $@
 
 $(JARS)/complete.stamp: tests/services/pom.xml

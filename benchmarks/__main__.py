@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import (
+    bench_check,
     bench_file,
     bench_growth,
     bench_latency,
@@ -23,6 +24,7 @@ from benchmarks import (
     bench_rejects,
     bench_start,
     bench_write,
+    plots,
 )
 from benchmarks.machine import describe
 
@@ -36,6 +38,7 @@ SECTIONS: dict[str, ModuleType] = {
     "file": bench_file,
     "rejects": bench_rejects,
     "growth": bench_growth,
+    "check": bench_check,
     "peers": bench_peers,
 }
 APART = {"peers"}  # needs what only `make bench-peers` sets up
@@ -62,6 +65,7 @@ def main() -> None:
         kept[name] = measured(name, options)
         KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         RESULTS.write_text(report(kept), encoding="utf-8")
+        plots.draw(kept)
     print(RESULTS.read_text(encoding="utf-8"))
 
 
@@ -82,6 +86,8 @@ def report(kept: Kept) -> str:
     for name, section in SECTIONS.items():
         if name in kept:
             text = section.report(kept[name]["found"])
+            if name in plots.PLOTS:
+                text += f"\n![{section.TITLE}]({name}.png)\n"
             parts.append(f"## {section.TITLE}\n\n{text}\n{kept[name]['when']}. ")
             parts[-1] += kept[name]["machine"].replace("\n", " ") + "\n"
     if NOTES.exists():

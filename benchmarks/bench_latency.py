@@ -38,7 +38,7 @@ from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
 
 TITLE = "Latency"
-RATES = (20_000, 50_000, 100_000, 150_000, 200_000, 250_000, 300_000)
+RATES = (20_000, 50_000, 100_000, 200_000, 300_000)
 LIMIT, WINDOW_S, BOT_RATE = 10, 10, 2
 BATCH = 10_000
 GROUP = "bench-latency"
