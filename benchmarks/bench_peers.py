@@ -59,8 +59,9 @@ HOW = (
     "them, and every key that is then in Valkey, are those of a Polars group-by over the same "
     f"events, and each single write was right in a first run over {CHECKED_EVENTS:,} events. Spark "
     "leaves the windows open that end after the watermark, so with it only the closed ones are "
-    "compared. Botsieve writes of statistics that wait only the newest of an address; the others "
-    "write each."
+    "compared; and its rows are brought together by address and sorted before they are written, "
+    "without which older windows overwrite newer ones. Botsieve writes of statistics that wait only "
+    "the newest of an address; the others write each."
 )
 
 

@@ -19,7 +19,7 @@ ROWS: list[tuple[object, ...]] = [
     ),
     (
         "Kafka Streams 4.3.1, 2 threads, tuned fetch",
-        *("10 M", "141,000", "13.1", "4,600", "wrong: 19 % of the events dropped as late"),
+        *("10 M", "141,000", "13.1", "4,600", "wrong: 19 % of the events dropped"),
     ),
     (
         "Pathway 0.33.0, static, 1 thread",
