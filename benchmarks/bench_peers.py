@@ -60,8 +60,8 @@ HOW = (
     f"events, and each single write was right in a first run over {CHECKED_EVENTS:,} events. Spark "
     "leaves the windows open that end after the watermark, so with it only the closed ones are "
     "compared; and its rows are brought together by address and sorted before they are written, "
-    "without which older windows overwrite newer ones. Botsieve writes of statistics that wait only "
-    "the newest of an address; the others write each."
+    "without which older windows overwrite newer ones. Of statistics that wait, Botsieve writes "
+    "only the newest of an address; the others write each."
 )
 
 
