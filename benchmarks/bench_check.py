@@ -1,7 +1,7 @@
 """The engine's speed as a ratio to a fixed loop of plain Python, so that machines do not matter.
 
 `python -m benchmarks.bench_check` (`make bench-check`) measures the ratio anew and compares it with
-the one kept in results.json; exit 1 where it fell by more than a sixth.
+the one kept in results.json; exit 1 where it fell by more than three tenths.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.rig import Found, Summary, Traffic, botgen, interleaved, median,
 TITLE = "The ratio that `make bench-check` watches"
 ENGINE, REFERENCE = "engine, file to memory", "json.loads and a dictionary"
 N_EVENTS, N_REFERENCE, N_RUNS = 2_000_000, 200_000, 5
-LEAST = 5 / 6
+LEAST = 0.7  # on a shared machine the ratio itself moves by a fifth
 KEPT = Path(__file__).with_name("results.json")
 
 
