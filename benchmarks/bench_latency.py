@@ -218,6 +218,6 @@ def report(found: Found) -> str:
     return (
         "Milliseconds from the append of the crossing event to the readable `bot_` key; all "
         "statistics on, window closings included, `rules=seed`, bots at 2 events a second, the "
-        "generator and the broker on the same two cores. The last row is beyond what they sustain "
-        f"together.\n\n{table(head, rows)}\n"
+        "generator and the broker on the same two cores.\n\n"
+        f"{table(head, rows)}\n"
     )
