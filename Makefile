@@ -72,7 +72,7 @@ clean: ## Remove .venv, the services' jars and every cache
 
 # pip-compile pins every package with the hashes of all its files, so one lock serves each Python.
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --generate-hashes \
-  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
+  --allow-unsafe --strip-extras --no-emit-options $(ARGS)
 
 # pip goes first: what is installed after it, also what must be built, is built by locked tools only.
 .venv/run.stamp: requirements/build.txt requirements/run.txt pyproject.toml

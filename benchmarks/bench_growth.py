@@ -55,7 +55,6 @@ def traffics(n_events: int) -> Iterator[tuple[str, Traffic]]:
 def measured(broker: KafkaBroker, topic: str, name: str, n_runs: int) -> Found:
     """Run over one topic; over the base's with all windows too."""
     windows = {name: (10, 10), **(LONG | HOPPING if name == BASE else {})}
-
     cases = {
         case: partial(
             run_topic,

@@ -91,26 +91,31 @@ def run_engine(*overrides: str) -> Summary:
 
 def run_topic(bootstrap: str, topic: str, *overrides: str) -> Summary:
     """Run the engine over a whole topic as a backlog."""
-    return run_engine(
+    return run_engine(*backlog(bootstrap, topic), "source.stop_at_end=true", *overrides)
+
+
+def backlog(bootstrap: str, topic: str) -> list[str]:
+    """Return the overrides with which an engine reads a topic from its beginning."""
+    return [
         f"source.bootstrap_servers={bootstrap}",
         f"source.topic={topic}",
         "source.start=earliest",
         "source.ignore_commits=true",
-        "source.stop_at_end=true",
         "ttl.clock=write",
-        *overrides,
-    )
+    ]
 
 
-def interleaved(cases: Mapping[str, Callable[[], Summary]], *, n_runs: int) -> Found:
-    """Run every case n_runs times, in turn."""
+def interleaved(
+    cases: Mapping[str, Callable[[], Summary]], *, n_runs: int, key: str = "events_per_s"
+) -> Found:
+    """Run every case n_runs times, in turn; tell one figure of each run."""
     found: Found = {case: [] for case in cases}
     for i in range(n_runs):
         for case, run in cases.items():
             summary = run()
             found[case].append(summary)
-            rate = summary["events_per_s"]
-            print(f"run {i + 1} of {n_runs}, {case}: {rate:,.0f}/s", file=sys.stderr, flush=True)
+            told = f"run {i + 1} of {n_runs}, {case}: {key} {summary[key]:,.2f}"
+            print(told, file=sys.stderr, flush=True)
     return found
 
 

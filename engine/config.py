@@ -79,9 +79,7 @@ class KafkaConf(SourceConf):
     on_data_loss: Annotated[
         str, OneOf("fail", "earliest", "latest"), "when uncounted records are gone"
     ] = "fail"
-    drain: Annotated[
-        str, OneOf("auto", "plain"), "auto: batches from librdkafka itself where that works"
-    ] = "auto"
+    drain: Annotated[str, OneOf("auto", "plain"), "plain: no batches of librdkafka"] = "auto"
     startup_timeout_s: Annotated[float, LONG_S, "how long to wait for broker and topic"] = 300.0
     kafka: Annotated[dict[str, Any], "librdkafka properties, such as security.protocol"] = field(
         default_factory=dict, repr=False
@@ -93,8 +91,7 @@ class KafkaConf(SourceConf):
         key = "source.start"
         is_time = self.start.isascii() and self.start.isdecimal()
         if self.start not in ("latest", "earliest") and not is_time:
-            allowed = "latest, earliest, or a time in unix seconds"
-            raise refusal(key, self.start, allowed=allowed)
+            raise refusal(key, self.start, allowed="latest, earliest, or a time in unix seconds")
         if is_time and len(self.start) > len(str(MAX_TIME_S)):
             raise refusal(key, self.start, allowed="a time in seconds, not in ms")
         check_properties(self.kafka)

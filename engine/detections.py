@@ -56,7 +56,7 @@ def addresses(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> list[str]:
     flags, ttl_s = np.zeros(n, np.uint8), np.zeros(n, np.int64)
     rows = form.Rows(*words, no_count, no_count, no_count, flags, no_mask, ttl_s)
     nothing = form.value_form(start_s=0, end_s=0, final=True, reasons=())
-    text, _ = form.render(rows, nothing, LINES, form.row_bytes(LINES, nothing))
+    text = form.render(rows, nothing, LINES, form.row_bytes(LINES, nothing))
     lines: list[str] = text.tobytes().decode().splitlines()
     return lines
 

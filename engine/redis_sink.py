@@ -144,7 +144,7 @@ class RedisSink:
             with self._stage("encode"):
                 some = picked(rows, where)
                 left = some._replace(ttl_s=some.ttl_s - late_s)
-                return form.render(left, values, plan, row_bytes)[0]
+                return form.render(left, values, plan, row_bytes)
 
         return self._writer.write(rows.ttl_s, render)
 

@@ -213,7 +213,7 @@ class MemorySink:
         """Return (address, value) of each row."""
         rows = rows_of(verdicts.frame, np.zeros(len(verdicts.frame), np.int64))
         values = value_form(verdicts, self._rules)
-        text, _ = form.render(rows, values, PLAIN, form.row_bytes(PLAIN, values))
+        text = form.render(rows, values, PLAIN, form.row_bytes(PLAIN, values))
         pairs = (line.split(b"\t") for line in text.tobytes().splitlines())
         return [(ip.decode(), value) for ip, value in pairs]
 
@@ -255,7 +255,7 @@ class ConsoleSink:
     def _print(self, rows: form.Rows, verdicts: Verdicts, prefix: bytes) -> None:
         line = form.template(form.KEY, b" ", form.VALUE, b" ttl=", form.TTL, b"\n", prefix=prefix)
         values = value_form(verdicts, self._rules)
-        text, _ = form.render(rows, values, line, form.row_bytes(line, values))
+        text = form.render(rows, values, line, form.row_bytes(line, values))
         self._out.write(text.tobytes().decode())
         self._out.flush()
 

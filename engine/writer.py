@@ -102,10 +102,9 @@ class Writer:
 
     def _begin_group(self) -> None:
         """Take all outcomes of one epoch that wait."""
-        if self._pending:
-            epoch = self._pending[0].epoch
-            while self._pending and self._pending[0].epoch == epoch:
-                self._group.append(self._pending.popleft())
+        epoch = self._pending[0].epoch if self._pending else None
+        while self._pending and self._pending[0].epoch == epoch:
+            self._group.append(self._pending.popleft())
         windows = [verdicts for outcome in self._group for verdicts in outcome.verdicts]
         self._chunks = chunks_of(newest_rows(windows) if self._newest_only else windows)
 

@@ -6,16 +6,16 @@ jars are what Maven fetched (spark/pom.xml, flink/pom.xml). `make bench-peers` s
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks import rig
+
 JOBS = Path(__file__).parent
-SERVICES = ROOT / ".services" / "peers"
+SERVICES = rig.ROOT / ".services" / "peers"
 PYTHON = SERVICES / "venv" / "bin" / "python"
 FLINK_JVM = (
     *("-Xms1g", "-Xmx4g", "-XX:+UseG1GC"),
@@ -25,10 +25,8 @@ FLINK_JVM = (
     "--add-opens=java.base/java.time=ALL-UNNAMED",
 )
 
-# Python keeps its compiled modules, as it does for a user whose environment does not forbid it;
 # Spark's workers run on the Python that has their modules.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-ENVIRONMENT |= {"PYSPARK_PYTHON": str(PYTHON), "SPARK_LOCAL_IP": "127.0.0.1"}
+ENVIRONMENT = rig.ENVIRONMENT | {"PYSPARK_PYTHON": str(PYTHON), "SPARK_LOCAL_IP": "127.0.0.1"}
 
 
 class Work(NamedTuple):
@@ -42,11 +40,9 @@ class Work(NamedTuple):
 def engine(work: Work, folder: Path) -> list[str]:
     """Return the command of the engine itself, which closes all windows at the end."""
     words = (
-        f"source.bootstrap_servers={work.bootstrap}",
-        f"source.topic={work.topic}",
-        *("source.start=earliest", "source.ignore_commits=true", "source.stop_at_end=true"),
+        *rig.backlog(work.bootstrap, work.topic),
+        *("source.stop_at_end=true", "rules=seed", "view=none"),
         f"sink.url={work.redis_url}",
-        *("rules=seed", "ttl.clock=write", "view=none"),
         f"summary.json={folder / 'summary.json'}",
     )
     return [sys.executable, "-m", "engine", *words]
@@ -77,7 +73,7 @@ def missing(peer: str) -> list[str]:
         "flink": [SERVICES / "flink" / "job.jar", SERVICES / "flink" / "libs"],
         "loop": [PYTHON],
     }
-    absent = [str(path.relative_to(ROOT)) for path in needed.get(peer, []) if not path.exists()]
+    absent = [str(path.relative_to(rig.ROOT)) for path in needed.get(peer, []) if not path.exists()]
     no_java = peer in {"spark", "flink"} and not shutil.which("java")
     return [*absent, *(["java"] if no_java else [])]
 

@@ -95,12 +95,11 @@ def accumulate(
     stack = np.empty(STACK_SIZE, np.float64)
     highs, lows = pane.keys["high"], pane.keys["low"]
     begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
-    seen = block = first
     for i in range(first, len(high)):
-        if i == seen:
-            block, seen = i, min(i + AHEAD, len(high))
-            look_ahead(pane.slots, lows, high[i:seen], low[i:seen], seed, begin, touched)
-        key, at = find_from(pane.slots, highs, lows, high[i], low[i], begin[i - block])
+        ahead = (i - first) % AHEAD
+        if ahead == 0:
+            look_ahead(pane.slots, lows, high[i:], low[i:], seed, begin, touched)
+        key, at = find_from(pane.slots, highs, lows, high[i], low[i], begin[ahead])
         if key == EMPTY:
             if budget[0] == 0:
                 budget[1] += 1

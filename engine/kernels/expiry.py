@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.frozen import frozen
-from engine.kernels.table import EMPTY, FIRST_CAPACITY, find
+from engine.kernels.table import EMPTY, FIRST_CAPACITY, capacity_for, empty_slots, find
 
 SKIP, FIRST, AGAIN, UNSURE = range(4)
 
@@ -35,9 +35,8 @@ class ExpiryArrays(NamedTuple):
 def empty_expiries(capacity: int = FIRST_CAPACITY) -> ExpiryArrays:
     """Return room for `capacity` (a power of two) addresses."""
     words = (np.empty(capacity, np.uint64), np.empty(capacity, np.uint64))
-    slots = np.full(2 * capacity, EMPTY, np.int32)
     expiry_s, agreed = np.empty(capacity, np.int64), np.zeros(capacity, np.bool_)
-    return ExpiryArrays(slots, *words, expiry_s, agreed, np.zeros(1, np.int64))
+    return ExpiryArrays(empty_slots(capacity), *words, expiry_s, agreed, np.zeros(1, np.int64))
 
 
 def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> ExpiryArrays:
@@ -46,10 +45,7 @@ def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> Ex
     if used + n <= len(table.high):
         return table
     alive = np.flatnonzero(table.expiry_s[:used] > now_s)
-    capacity = FIRST_CAPACITY
-    while capacity < 2 * (len(alive) + n):
-        capacity *= 2
-    larger = empty_expiries(capacity)
+    larger = empty_expiries(capacity_for(2 * (len(alive) + n)))
     action = np.empty(len(alive), np.uint8)
     admit(larger, seed, table.high[alive], table.low[alive], table.expiry_s[alive], action)
     larger.agreed[: len(alive)] = table.agreed[alive]

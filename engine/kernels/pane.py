@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
-from engine.kernels.table import EMPTY, FIRST_CAPACITY, refill
+from engine.kernels.table import EMPTY, capacity_for, doubled, doubled_table, empty_slots
 
 # Counts are uint32: 2^32 events of one address need 1.2 million a second for an hour.
 KEY = np.dtype(
@@ -65,11 +65,9 @@ class PaneArrays(NamedTuple):
 
 def empty_pane(n_keys: int = 0) -> PaneArrays:
     """Return a pane without keys, with room for about as many."""
-    n = FIRST_CAPACITY
-    while n < n_keys:
-        n *= 2
+    n = capacity_for(n_keys)
     return PaneArrays(
-        slots=np.full(2 * n, EMPTY, np.int32),
+        slots=empty_slots(n),
         keys=np.empty(n, KEY),
         pool=np.empty(n, ENTRY),
         used=np.zeros(2, np.int64),
@@ -82,17 +80,9 @@ def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
     if n_entries == len(pane.pool):
         pane = pane._replace(pool=doubled(pane.pool))
     if n_keys == len(pane.keys):
-        slots = np.full(2 * len(pane.slots), EMPTY, np.int32)
-        pane = pane._replace(keys=doubled(pane.keys), slots=slots)
-        refill(slots, pane.keys["high"], pane.keys["low"], n_keys, seed)
+        slots, keys = doubled_table(pane.keys, n_keys, seed)
+        pane = pane._replace(slots=slots, keys=keys)
     return pane
-
-
-def doubled(array: NDArray[np.void]) -> NDArray[np.void]:
-    """Return the array with twice the room; the second half is not filled."""
-    larger = np.empty(2 * len(array), array.dtype)
-    larger[: len(array)] = array
-    return larger
 
 
 @njit(cache=True, nogil=True)

@@ -170,24 +170,20 @@ def put_part(
     return put_address(out, at, rows.high[i], rows.low[i])
 
 
-def render(
-    rows: Rows, form: ValueForm, plan: Template, row_bytes: int
-) -> tuple[Bytes, NDArray[np.int64]]:
-    """Fill in the template for every row; a row must fit into row_bytes.
+def render(rows: Rows, form: ValueForm, plan: Template, row_bytes: int) -> Bytes:
+    """Return the bytes (uint8) of the template filled in for every row, end to end.
 
-    Returns (uint8 bytes, int64[n] where each row ends).
+    A row must fit into row_bytes.
     """
     columns: list[Any] = [frozen(column) for column in rows]
     return fill_in(Rows(*columns), form, plan, row_bytes)
 
 
 @njit(cache=True, nogil=True)
-def fill_in(
-    rows: Rows, form: ValueForm, plan: Template, row_bytes: int
-) -> tuple[Bytes, NDArray[np.int64]]:
+def fill_in(rows: Rows, form: ValueForm, plan: Template, row_bytes: int) -> Bytes:
     """Do what `render` says; all columns are read-only."""
     n = len(rows.high)
-    out, ends = np.empty(n * row_bytes, np.uint8), np.empty(n, np.int64)
+    out = np.empty(n * row_bytes, np.uint8)
     scratch = np.empty(row_bytes, np.uint8)
     begin = int(np.int64(0))  # a literal 0 would have every part compiled a second time
     at = begin
@@ -207,8 +203,7 @@ def fill_in(
                 at = put_bytes(out, at + 2, scratch, begin, length)
                 out[at], out[at + 1] = 13, 10
                 at += 2
-        ends[i] = at
-    return out[:at], ends
+    return out[:at]
 
 
 def row_bytes(plan: Template, form: ValueForm) -> int:

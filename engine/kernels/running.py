@@ -2,7 +2,7 @@
 
 A category entry knows the last pane that saw it, so that distinct categories stay exact when panes
 leave, and a slide costs as much as its panes hold, however long the window is. An address whose
-events have all left keeps its row, empty, until the caller makes the table anew (`compacted`).
+events have all left keeps its row, empty, until the caller copies the others (`copy_rows`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
-from engine.kernels.pane import Counts, PaneArrays, doubled
+from engine.kernels.pane import Counts, PaneArrays
 from engine.kernels.table import (
     AHEAD,
     EMPTY,
-    FIRST_CAPACITY,
+    capacity_for,
+    doubled,
+    doubled_table,
+    empty_slots,
     find,
     find_from,
     look_ahead,
-    refill,
 )
 
 ROW = np.dtype(
@@ -56,11 +58,9 @@ class RunningArrays(NamedTuple):
 
 def empty_running(n_rows: int = 0) -> RunningArrays:
     """Return a table without rows, with room for about so many."""
-    n = FIRST_CAPACITY
-    while n < n_rows:
-        n *= 2
+    n = capacity_for(n_rows)
     return RunningArrays(
-        slots=np.full(2 * n, EMPTY, np.int32),
+        slots=empty_slots(n),
         rows=np.empty(n, ROW),
         pool=np.empty(n, SEEN),
         used=np.array([0, 0, EMPTY, 0], np.int64),
@@ -73,9 +73,8 @@ def grown_running(running: RunningArrays, seed: np.uint64) -> RunningArrays:
     if free == EMPTY and n_seen == len(running.pool):
         running = running._replace(pool=doubled(running.pool))
     if n_rows == len(running.rows):
-        slots = np.full(2 * len(running.slots), EMPTY, np.int32)
-        running = running._replace(rows=doubled(running.rows), slots=slots)
-        refill(slots, running.rows["high"], running.rows["low"], n_rows, seed)
+        slots, rows = doubled_table(running.rows, n_rows, seed)
+        running = running._replace(slots=slots, rows=rows)
     return running
 
 
@@ -169,17 +168,14 @@ def add_pane(
 ) -> Int:
     """Add the keys of pane `number` from index `first` on; return where it was full, or n keys."""
     highs, lows = running.rows["high"], running.rows["low"]
-    high, low = pane.keys["high"], pane.keys["low"]
+    high, low = pane.keys["high"][: pane.used[0]], pane.keys["low"][: pane.used[0]]
     begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
-    seen = block = first
     for key in range(first, pane.used[0]):
-        if key == seen:
-            block, seen = key, min(key + AHEAD, pane.used[0])
-            look_ahead(running.slots, lows, high[key:seen], low[key:seen], seed, begin, touched)
+        ahead = (key - first) % AHEAD
+        if ahead == 0:
+            look_ahead(running.slots, lows, high[key:], low[key:], seed, begin, touched)
         old = pane.keys[key]
-        index, at = find_from(
-            running.slots, highs, lows, old["high"], old["low"], begin[key - block]
-        )
+        index, at = find_from(running.slots, highs, lows, old["high"], old["low"], begin[ahead])
         if index == EMPTY:
             if running.used[N_ROWS] == len(running.rows):
                 return key
@@ -202,16 +198,14 @@ def add_pane(
 def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
     """Take the keys of pane `number` out again; those panes that were added before it are out."""
     highs, lows = running.rows["high"], running.rows["low"]
-    high, low = pane.keys["high"], pane.keys["low"]
+    high, low = pane.keys["high"][: pane.used[0]], pane.keys["low"][: pane.used[0]]
     begin, touched = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
     for key in range(pane.used[0]):
-        if key % AHEAD == 0:
-            some = slice(key, min(key + AHEAD, pane.used[0]))
-            look_ahead(running.slots, lows, high[some], low[some], seed, begin, touched)
+        ahead = key % AHEAD
+        if ahead == 0:
+            look_ahead(running.slots, lows, high[key:], low[key:], seed, begin, touched)
         old = pane.keys[key]
-        index, _ = find_from(
-            running.slots, highs, lows, old["high"], old["low"], begin[key % AHEAD]
-        )
+        index, _ = find_from(running.slots, highs, lows, old["high"], old["low"], begin[ahead])
         entry = old["head"]
         while entry != EMPTY:
             unsee(running, index, pane.pool[entry]["value"], number)

@@ -17,6 +17,32 @@ FIRST_CAPACITY = 64
 AHEAD = 64
 
 
+def capacity_for(n_keys: int) -> int:
+    """Return the room, a power of two, of a table for about so many keys."""
+    return max(FIRST_CAPACITY, 1 << max(n_keys - 1, 0).bit_length())
+
+
+def empty_slots(capacity: int) -> NDArray[np.int32]:
+    """Return the slots of a table with that room."""
+    return np.full(2 * capacity, EMPTY, np.int32)
+
+
+def doubled(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the rows with twice the room; the second half is not filled."""
+    larger = np.empty(2 * len(rows), rows.dtype)
+    larger[: len(rows)] = rows
+    return larger
+
+
+def doubled_table(
+    rows: NDArray[np.void], n: Int, seed: np.uint64
+) -> tuple[NDArray[np.int32], NDArray[np.void]]:
+    """Return (slots, rows) with twice the room, for the keys in the first n rows."""
+    slots, larger = empty_slots(2 * len(rows)), doubled(rows)
+    refill(slots, larger["high"], larger["low"], n, seed)
+    return slots, larger
+
+
 @njit(cache=True, nogil=True)
 def mix(high: np.uint64, low: np.uint64, seed: np.uint64) -> np.uint64:
     """Return a 64-bit hash of the key (multiply and fold, constants of MurmurHash3's finaliser)."""
@@ -63,7 +89,7 @@ def refill(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
     lows: NDArray[np.uint64],
-    n_keys: int,
+    n_keys: Int,
     seed: np.uint64,
 ) -> None:
     """Place the first n_keys keys into `slots`, which must be all EMPTY and large enough."""
@@ -85,16 +111,17 @@ def look_ahead(
     at: NDArray[np.uint64],
     touched: NDArray[np.int64],
 ) -> None:
-    """Write to at[:n] where the search for each of n keys begins, and touch what is there.
+    """Write to at[i] where the search for each of the next keys begins, and touch what is there.
 
     These loads do not wait for one another, as those of the later work do, so that their cache
     misses overlap: half of the time at 2 M addresses. `touched` only keeps them from being left
-    out. at uint64, touched int64, both of AHEAD or more.
+    out. at uint64[AHEAD], touched int64[AHEAD]; high and low are all the keys that are left.
     """
     mask = np.uint64(len(slots) - 1)
-    for i in range(len(high)):
+    n = min(len(high), AHEAD)
+    for i in range(n):
         at[i] = mix(high[i], low[i], seed) & mask
         touched[i] = slots[at[i]]
-    for i in range(len(high)):
+    for i in range(n):
         if touched[i] != EMPTY:
             touched[i] = np.int64(lows[touched[i]])

@@ -54,11 +54,11 @@ def value_of(window: tuple[int, int], drawn: Drawn, names: list[str], *, final: 
 
 
 def pieces(plan: form.Template, drawn: list[Drawn], values: form.ValueForm) -> list[bytes]:
-    """Render rows and cut the block at the end of each; no row is longer than it was said to be."""
+    """Render rows one by one, and all of them at once; none is longer than it was said to be."""
     row_bytes = form.row_bytes(plan, values)
-    block, ends = form.render(columns_of(drawn), values, plan, row_bytes)
-    starts = [0, *ends.tolist()]
-    found = [block[a:b].tobytes() for a, b in zip(starts, starts[1:], strict=False)]
+    block = form.render(columns_of(drawn), values, plan, row_bytes)
+    alone = [form.render(columns_of([one]), values, plan, row_bytes) for one in drawn]
+    found = [piece.tobytes() for piece in alone]
     assert b"".join(found) == block.tobytes()
     assert max(map(len, found), default=0) <= row_bytes
     return found
