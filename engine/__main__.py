@@ -25,7 +25,7 @@ from engine.config import AppConf, KafkaConf
 from engine.detections import addresses
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
-from engine.kafka_source import KafkaSource
+from engine.kafka.source import KafkaSource
 from engine.labels import load_labels
 from engine.metrics import Metrics
 from engine.settings.compose import compose, help_text

@@ -22,8 +22,8 @@ from engine.config import AppConf, FileConf, KafkaConf, SinkConf
 from engine.dead_letter import DeadLetter, DeadLetterFile, DeadLetterTopic, NoDeadLetter
 from engine.detections import Detections
 from engine.errors import ConfigError
-from engine.kafka_client import client_properties
-from engine.kafka_source import KafkaSource
+from engine.kafka.client import client_properties
+from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline

@@ -1,4 +1,4 @@
-"""Where records come from: the contract of a source, and files. Kafka is `engine.kafka_source`.
+"""Where records come from: the contract of a source, and files. Kafka is `engine.kafka.source`.
 
 A source hands over records in the order of each partition with its place in them, never blocks for
 longer than 200 ms, does not retry and does not judge. A file is one partition; its record

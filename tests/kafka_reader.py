@@ -1,6 +1,6 @@
 """A consumer as the engine configures it, below one of the two fetches, and what it handed over.
 
-A reader is stepped by its test, in the test's own thread, as `engine.kafka_source` does it.
+A reader is stepped by its test, in the test's own thread, as `engine.kafka.source` does it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from engine.batch.decode import Records
 from engine.config import KafkaConf
-from engine.kafka_client import consumer_properties
-from engine.kafka_fetch import Fetch, Notice, PlainFetch
-from engine.kafka_native import NativeFetch
-from engine.librdkafka import load
+from engine.kafka.client import consumer_properties
+from engine.kafka.fetch import Fetch, Notice, PlainFetch
+from engine.kafka.librdkafka import load
+from engine.kafka.native import NativeFetch
 
 DEADLINE_S = 30.0
 CLOSE_S = 10.0

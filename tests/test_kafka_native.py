@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from engine import kafka_native, librdkafka
 from engine.batch.decode import Records
 from engine.config import BatchConf
-from engine.kafka_fetch import Fetch, PlainFetch, Taken
-from engine.kafka_messages import unpack
-from engine.kafka_native import NativeFetch, check, open_fetch
-from engine.librdkafka import Queue, Unusable, load
+from engine.kafka import librdkafka, native
+from engine.kafka.fetch import Fetch, PlainFetch, Taken
+from engine.kafka.librdkafka import Queue, Unusable, load
+from engine.kafka.messages import unpack
+from engine.kafka.native import NativeFetch, check, open_fetch
 from tests.kafka_reader import LINGER_S, conf_of, new_consumer, returns, seen
 from tests.services.kafka import KafkaBroker
 from tests.services.process import wait_until
@@ -60,7 +60,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
-        if record.name == kafka_native.__name__ and record.levelno == logging.WARNING
+        if record.name == native.__name__ and record.levelno == logging.WARNING
     ]
 
 
@@ -73,7 +73,7 @@ def test_drain_auto_is_native_and_says_nothing(caplog: pytest.LogCaptureFixture)
 def test_drain_plain_is_plain_and_does_not_touch_the_library(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_native, "load", lambda: pytest.fail("it was loaded"))
+    monkeypatch.setattr(native, "load", lambda: pytest.fail("it was loaded"))
     with opened("plain") as fetch:
         assert type(fetch) is PlainFetch
     assert warned(caplog) == []
@@ -152,7 +152,7 @@ def test_a_trial_that_hears_no_end_is_read_one_by_one(
 ) -> None:
     take = NativeFetch.take
     monkeypatch.setattr(NativeFetch, "take", lambda *given: Taken(take(*given).records, []))
-    monkeypatch.setattr(kafka_native, "N_TRIES", 5)
+    monkeypatch.setattr(native, "N_TRIES", 5)
     with opened() as fetch:
         assert type(fetch) is PlainFetch
     assert "records of a trial came as" in warned(caplog)[0]
@@ -162,8 +162,8 @@ def test_a_trial_whose_broker_does_not_answer_is_read_one_by_one(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = {"test.mock.broker.rtt": 10_000, "socket.timeout.ms": 300}
-    monkeypatch.setattr(kafka_native, "TRIAL_CLIENT", kafka_native.TRIAL_CLIENT | silent)
-    monkeypatch.setattr(kafka_native, "TRIAL_S", 0.02)
+    monkeypatch.setattr(native, "TRIAL_CLIENT", native.TRIAL_CLIENT | silent)
+    monkeypatch.setattr(native, "TRIAL_S", 0.02)
     with opened() as fetch:
         assert type(fetch) is PlainFetch
     (line,) = warned(caplog)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
-from engine.kafka_source import KafkaSource
+from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.sources import Assigned
 from tests.end_to_end.engine_process import EngineProcess

@@ -17,13 +17,13 @@ from confluent_kafka.admin import AdminClient
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
 from engine.errors import BotsieveError
-from engine.kafka_client import client_properties, consumer_properties, meaning, wait_for_topic
-from engine.kafka_commits import Commits
-from engine.kafka_ends import aim_at_present_ends, high_offset, records_behind
-from engine.kafka_fetch import Notice, Taken
-from engine.kafka_native import open_fetch
-from engine.kafka_starts import Start, resolve_starts
-from engine.membership import InstanceLock, View, instance_id, refuse_second_engine
+from engine.kafka.client import client_properties, consumer_properties, meaning, wait_for_topic
+from engine.kafka.commits import Commits
+from engine.kafka.ends import aim_at_present_ends, high_offset, records_behind
+from engine.kafka.fetch import Notice, Taken
+from engine.kafka.membership import InstanceLock, View, instance_id, refuse_second_engine
+from engine.kafka.native import open_fetch
+from engine.kafka.starts import Start, resolve_starts
 from engine.progress import Progress
 from engine.sources import Assigned, Batch
 

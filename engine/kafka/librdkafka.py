@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, cimpl
 from numpy.typing import NDArray
 
 from engine.batch.decode import Records
-from engine.kafka_messages import unpack
+from engine.kafka.messages import unpack
 
 CLIENT_VERSIONS = ((2, 13), (3, 0))  # from, below: these keep the handle where we look for it
 OBJECT_HEADER_BYTES = 16

@@ -2,7 +2,7 @@
 
 The plain fetch works with every client library: it visits each message object once, by maps over
 the methods of Message themselves, so that no frame of Python runs for a message. The native one,
-`engine.kafka_native`, makes no objects at all.
+`engine.kafka.native`, makes no objects at all.
 """
 
 from __future__ import annotations

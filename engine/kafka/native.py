@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from engine.batch.decode import Records
 from engine.config import BatchConf, KafkaConf
-from engine.kafka_fetch import Fetch, Notice, PlainFetch, Taken
-from engine.librdkafka import Queue, Unusable, load
+from engine.kafka.fetch import Fetch, Notice, PlainFetch, Taken
+from engine.kafka.librdkafka import Queue, Unusable, load
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Kafka at the edge: the source, its fetches, commits, starts and ends, and librdkafka itself."""
