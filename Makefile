@@ -21,7 +21,7 @@ KERNEL_COVERAGE := 98
 need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check test bench bench-check bench-peers lock clean
+.PHONY: help setup demo run services check test bench bench-check bench-peers audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,11 +59,15 @@ bench-peers: .venv/bench.stamp services $(PEERS)/venv/complete.stamp $(PEERS)/ja
 	@$(call need,java,openjdk-17-jre-headless,Flink and Spark run on it)
 	$(PY) -m benchmarks --only peers --runs 3 $(ARGS)
 
+audit: .venv/audit.stamp ## Look for known vulnerabilities in what is locked (asks the package index)
+	for lock in requirements/*.txt; do $(PY) -m pip_audit --disable-pip --strict -r $$lock || exit 1; done
+
 lock: setup ## Renew the locks in requirements/: make lock ARGS=--upgrade
 	$(COMPILE) -o requirements/build.txt requirements/build.in
 	$(COMPILE) -c requirements/build.txt --extra demo -o requirements/run.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt --extra demo --extra dev -o requirements/dev.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml requirements/run.in
+	$(COMPILE) -c requirements/build.txt -c requirements/dev.txt --extra audit -o requirements/audit.txt pyproject.toml
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt -o benchmarks/peers/requirements.txt benchmarks/peers/requirements.in
 
 clean: ## Remove .venv, the services' jars and every cache
@@ -86,6 +90,10 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet -
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	$(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+.venv/audit.stamp: .venv/dev.stamp requirements/audit.txt
+	$(LOCKED) -r requirements/audit.txt
 	@touch $@
 
 .venv/bench.stamp: .venv/dev.stamp requirements/bench.txt
