@@ -79,6 +79,7 @@ class Metrics:
     late_after_idle: int = 0
     replayed: int = 0
     overflow: int = 0
+    callback_errors: int = 0
     unknown_type: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     windows: int = 0
@@ -131,6 +132,7 @@ class Metrics:
             "late_after_idle": self.late_after_idle,
             "replayed": self.replayed,
             "overflow": self.overflow,
+            "callback_errors": self.callback_errors,
             "unknown_type": self.unknown_type,
             "rejected": dict(self.rejected),
             "windows": self.windows,

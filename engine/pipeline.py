@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from engine.failpoints import reach
 from engine.metrics import Metrics
 from engine.sources import Assigned, Batch, Source
 from engine.state import Outcome, State
@@ -121,12 +122,11 @@ class Pipeline:
         self._metrics.stage_s["fetch"] -= waited_s
         self._metrics.stage_s["wait"] += waited_s
         self._metrics.lag = self._source.lag
-        if (
-            isinstance(item, Batch)
-            and self._metrics.first_fetch_s is None
-            and len(item.records.offset)
-        ):
-            self._metrics.first_fetch_s = time.monotonic()
+        self._metrics.callback_errors = self._source.n_callback_errors
+        if isinstance(item, Batch) and len(item.records.offset):
+            reach("fetched")
+            if self._metrics.first_fetch_s is None:
+                self._metrics.first_fetch_s = time.monotonic()
         return item
 
     def _advance(self, item: Assigned | Batch | None) -> Iterator[Outcome]:
@@ -134,7 +134,10 @@ class Pipeline:
             case Assigned():
                 self._state.assign(item)
             case Batch():
-                yield from self._state.step(item)
+                for outcome in self._state.step(item):
+                    if len(item.records.offset):
+                        reach("counted")
+                    yield outcome
 
     def _commit_if_due(self) -> None:
         if time.monotonic() - self._committed_s >= self._interval_s:
@@ -145,6 +148,7 @@ class Pipeline:
         if not gc.isenabled():
             gc.collect()
         if self._writer.acked is not None:
+            reach("commit")
             with self._metrics.stage("commit"):
                 self._source.commit(*self._writer.acked)
 

@@ -61,6 +61,10 @@ class Source(Protocol):
     lag: int | None
     waited_s: float
 
+    @property
+    def n_callback_errors(self) -> int:
+        """Failures of our own callbacks; none of them stopped anything."""
+
     def open(self) -> None:
         """Connect, or raise what a user can act on."""
 
@@ -113,6 +117,7 @@ class FileSource:
         self._n_lines = 0
         self.lag: int | None = None
         self.waited_s = 0.0
+        self.n_callback_errors = 0
         self._assigned = False
 
     def open(self) -> None:

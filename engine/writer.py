@@ -15,6 +15,7 @@ from typing import Protocol
 
 from engine.batch.verdict import Verdicts, newest_rows
 from engine.dead_letter import DeadLetter
+from engine.failpoints import reach
 from engine.metrics import Metrics
 from engine.sinks import Sink, Written
 from engine.state import NO_REJECTS, Checkpoints, Outcome
@@ -129,6 +130,7 @@ class Writer:
         """Write unless the epoch is over; what is abandoned is read again from the commits."""
         if epoch <= self._broken_epoch:
             return
+        reach("chunk")
         with self._metrics.stage("write"):
             complete = self.may_write(epoch) and self._note(write(verdicts))
         if not complete:

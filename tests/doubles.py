@@ -96,6 +96,7 @@ class RowsSource:
         self._epoch = self._n_polls = 0
         self.lag: int | None = None
         self.waited_s = 0.0
+        self.n_callback_errors = 0
         self.committed: Committed = {}
         self.stopping = threading.Event()
 

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
 from engine.errors import BotsieveError
+from engine.kafka.callbacks import Callbacks
 from engine.kafka.client import client_properties, consumer_properties, meaning, wait_for_topic
 from engine.kafka.commits import Commits
 from engine.kafka.ends import aim_at_present_ends, high_offset, records_behind
@@ -69,6 +70,7 @@ class KafkaSource:
         self.waited_s = 0.0
         self.last_poll_s = time.monotonic()
         self._commits = Commits(conf.topic)
+        self._callbacks = Callbacks()
         self._tick_s = 0.0
         self._progress = Progress([], now_s=self.last_poll_s)
 
@@ -79,7 +81,11 @@ class KafkaSource:
         self._lock.take()
         properties = consumer_properties(self._conf, self._instance)
         self._session_s = int(properties["session.timeout.ms"]) / 1000
-        callbacks = {"error_cb": self._on_error, "on_commit": self._commits.on_commit}
+        guarded = self._callbacks.guarded
+        callbacks = {
+            "error_cb": guarded("error", self._on_error),
+            "on_commit": guarded("committed", self._commits.on_commit),
+        }
         self._consumer = Consumer({**properties, **callbacks}, logger=log)
         self._fetch = open_fetch(self._consumer, self._conf, self._batch)
         self._view = View(self._conf.topic, self._conf.group_id, patience_s=self._session_s + 2)
@@ -98,25 +104,30 @@ class KafkaSource:
             refuse_second_engine(admin, group_id=self._conf.group_id, instance=self._instance)
         self._consumer.subscribe(
             [self._conf.topic],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_revoke,
+            on_assign=guarded("assigned", self._on_assign),
+            on_revoke=guarded("revoked", self._on_revoke),
+            on_lost=guarded("lost", self._on_revoke),
         )
+
+    @property
+    def n_callback_errors(self) -> int:
+        """Failures of our own callbacks; none of them stopped anything."""
+        return self._callbacks.n_failed
 
     def _on_error(self, error: KafkaError) -> None:
         self._failure = self._failure or meaning(error)
         log.warning("source.bootstrap_servers: %s", error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.assign([])  # nothing is fetched before `read` has found the start offsets
         self.epoch += 1
         self._wanted = sorted(tp.partition for tp in partitions)
+        consumer.assign([])  # nothing is fetched before `read` has found the start offsets
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.unassign()
         self.epoch += 1
         self._wanted = None
         self._begin([])
+        consumer.unassign()
 
     def _begin(self, partitions: list[int]) -> None:
         """Begin with these partitions, before their first record."""
