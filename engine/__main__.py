@@ -59,11 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report_bug() -> int:
     """Write the traceback to a file, say where, and return the exit code."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="botsieve-bug-", suffix=".txt", delete=False
-    ) as file:
-        traceback.print_exc(file=file)
-    print(f"botsieve: this is our bug; please report it with {file.name}", file=sys.stderr)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="botsieve-bug-", suffix=".txt", delete=False
+        ) as file:
+            traceback.print_exc(file=file)
+        print(f"botsieve: this is our bug; please report it with {file.name}", file=sys.stderr)
+    except OSError:  # there is no room for a file
+        traceback.print_exc()
     return BUG_EXIT_CODE
 
 

@@ -59,25 +59,33 @@ class NoDeadLetter:
 
 
 class DeadLetterFile:
-    """Appends letters to a file."""
+    """Appends letters to a file; a disk that is full costs letters and stops nothing."""
 
     def __init__(self, path: str, *, topic: str) -> None:
         """Open the file; say so where it cannot be."""
-        self._topic = topic
+        self._topic, self._path, self._is_lost = topic, path, False
         try:
-            self._file = Path(path).open("ab")  # noqa: SIM115 - lives as long as the run
+            self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - lives as long as the run
         except OSError as error:
             problem = f"'{path}' cannot be written: {error.strerror}"
             raise ConfigError(key="dead_letter.path", problem=problem) from None
 
     def write(self, rejects: pl.DataFrame) -> None:
-        """Append letters."""
-        if len(rejects):
-            self._file.write(b"\n".join(letters(rejects, self._topic)) + b"\n")
+        """Append letters; tell once where they cannot be written any more."""
+        if not len(rejects):
+            return
+        text = b"\n".join(letters(rejects, self._topic)) + b"\n"
+        try:
+            n_written = self._file.write(text)
+            why = "" if n_written == len(text) else "the disk took a part of them"
+        except OSError as error:
+            why = error.strerror or str(error)
+        if why and not self._is_lost:
+            log.warning("dead_letter.path: '%s' takes no letters: %s; going on", self._path, why)
+        self._is_lost = bool(why)
 
     def flush(self) -> None:
-        """Hand them to the system."""
-        self._file.flush()
+        """Nothing is held."""
 
 
 class DeadLetterTopic:

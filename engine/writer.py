@@ -130,7 +130,6 @@ class Writer:
         """Write unless the epoch is over; what is abandoned is read again from the commits."""
         if epoch <= self._broken_epoch:
             return
-        reach("chunk")
         with self._metrics.stage("write"):
             complete = self.may_write(epoch) and self._note(write(verdicts))
         if not complete:
@@ -138,12 +137,14 @@ class Writer:
             self.on_abandoned(epoch)
 
     def _write_decisions(self, verdicts: Verdicts) -> Written:
+        reach("decisions")
         written = self._sink.write_decisions(verdicts, now_s=self._clock())
         if written.complete:
             self._observe(verdicts, now_s=self._clock(), n_expired=written.n_expired)
         return written
 
     def _write_statistics(self, verdicts: Verdicts) -> Written:
+        reach("statistics")
         return self._sink.write_statistics(verdicts, now_s=self._clock())
 
     def _note(self, written: Written) -> bool:

@@ -1,27 +1,32 @@
-"""Fixtures: the real services. One Kafka serves the whole session; a Valkey is new for each test.
+"""Fixtures: the real services, and engines between them.
 
-A test that uses a service carries its mark, and all Kafka tests share one xdist group, so a
-parallel run starts one broker. Without Kafka's jars such a test fails and says what to run: it is
-never skipped.
+One Kafka serves the whole session; a Valkey is new for each test. A test that uses a service
+carries its mark, and all Kafka tests share one xdist group, so a parallel run starts one broker.
+Without Kafka's jars such a test fails and says what to run: it is never skipped.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.end_to_end.engine_process import EngineProcess
+from tests.end_to_end.rig import Rig
 from tests.services.kafka import JARS_COMPLETE, KafkaBroker
 from tests.services.valkey import ValkeyServer
 
+ALICE, PASSWORD = "alice", "correct-horse"
 MARK_OF_FIXTURE = {
     "kafka": "kafka",
     "new_kafka": "kafka",
+    "frail_kafka": "kafka",
     "valkey": "valkey",
     "new_valkey": "valkey",
 }
@@ -91,3 +96,48 @@ def valkey(new_valkey: Callable[..., ValkeyServer]) -> ValkeyServer:
 def topic() -> Callable[[], str]:
     """Make a topic name that nobody else has: `name = kafka.create_topic(topic(), 4)`."""
     return lambda: f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def new_engine(tmp_path: Path) -> Iterator[Callable[..., EngineProcess]]:
+    """Start an engine: `new_engine("source.topic=...", ..., env={...})`."""
+    started: list[EngineProcess] = []
+
+    def start(
+        *overrides: str, env: Mapping[str, str] | None = None, module: str = "engine"
+    ) -> EngineProcess:
+        folder = tmp_path / f"engine-{len(started)}"
+        started.append(EngineProcess(folder, overrides, env=env, module=module))
+        return started[-1]
+
+    yield start
+    for engine in started:
+        engine.close()
+
+
+@pytest.fixture
+def rig(
+    kafka: KafkaBroker,
+    valkey: ValkeyServer,
+    topic: Callable[[], str],
+    new_engine: Callable[..., EngineProcess],
+    record_property: Callable[[str, object], None],
+) -> Callable[..., Rig]:
+    """Make a rig: `rig(4)` has a topic of four partitions; `rig(kafka=...)` another broker."""
+
+    def make(
+        n_partitions: int = 1, *, kafka: KafkaBroker = kafka, valkey: ValkeyServer = valkey
+    ) -> Rig:
+        name = kafka.create_topic(topic(), n_partitions)
+        return Rig(kafka, valkey, name, new_engine, record_property)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def frail_kafka(
+    kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KafkaBroker]:
+    """A second broker, to kill and to stop, with a SASL listener: leave it running as well."""
+    with KafkaBroker(tmp_path_factory.mktemp("kafka"), users={ALICE: PASSWORD}) as broker:
+        yield broker

@@ -44,7 +44,7 @@ def conf_of(bootstrap: str, topic: str, *, drain: str = "auto") -> KafkaConf:
 
 def new_consumer(conf: KafkaConf) -> Consumer:
     """Return a consumer with the properties of the engine's own."""
-    return Consumer(consumer_properties(conf, f"member-{uuid.uuid4().hex}"))
+    return Consumer(consumer_properties(conf, f"member-{uuid.uuid4().hex}", n_partitions=4))
 
 
 def new_fetch(kind: str, consumer: Consumer, topic: str, max_events: int) -> Fetch:

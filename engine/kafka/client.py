@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from engine.config import KafkaConf
 from engine.errors import AuthError, BotsieveError, DataLossError, UnavailableError
@@ -23,7 +24,6 @@ TUNED = {
     "fetch.wait.max.ms": 100,  # so late the end of a partition is known at most
     "fetch.max.bytes": 16 << 20,
     "max.partition.fetch.bytes": 4 << 20,
-    "queued.max.messages.kbytes": 8_192,  # of values; with what belongs to each, about 60 MB
     "queued.min.messages": 1_000_000,
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 2_000,
@@ -40,6 +40,8 @@ OWNED = {
     "partition.assignment.strategy": "range",
     "allow.auto.create.topics": False,
 }
+PREFETCHED_KB = 32_768  # of values, over all partitions; with what belongs to each, 250 MB
+LEAST_PREFETCHED_KB = 256
 WAITING_LINE_S = 30.0
 
 AUTHENTICATION = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001
@@ -55,10 +57,15 @@ def client_properties(conf: KafkaConf) -> dict[str, Any]:
     return {"bootstrap.servers": conf.bootstrap_servers, **conf.kafka}
 
 
-def consumer_properties(conf: KafkaConf, instance: str) -> dict[str, Any]:
-    """Return the consumer's properties: tuned, then the user's, then those that we own."""
+def consumer_properties(conf: KafkaConf, instance: str, n_partitions: int) -> dict[str, Any]:
+    """Return the consumer's properties: tuned, then the user's, then those that we own.
+
+    Each partition has a queue of its own, so the more there are the less each may prefetch.
+    """
+    prefetched_kb = max(PREFETCHED_KB // max(n_partitions, 1), LEAST_PREFETCHED_KB)
+    tuned = {**TUNED, "queued.max.messages.kbytes": prefetched_kb}
     member = {"group.id": conf.group_id, "group.instance.id": instance}
-    return {**TUNED, **client_properties(conf), **OWNED, **member}
+    return {**tuned, **client_properties(conf), **OWNED, **member}
 
 
 def meaning(error: KafkaError) -> BotsieveError | None:
@@ -83,7 +90,7 @@ def meaning(error: KafkaError) -> BotsieveError | None:
 
 
 def wait_for_topic(
-    consumer: Consumer,
+    admin: AdminClient,
     conf: KafkaConf,
     *,
     failure: Callable[[], BotsieveError | None],
@@ -96,9 +103,9 @@ def wait_for_topic(
     started_s, told_s, missing = time.monotonic(), -WAITING_LINE_S, False
     while True:
         problem = f"source.bootstrap_servers: no broker answers at {conf.bootstrap_servers}"
-        consumer.poll(0)  # serves the callback that hears of a refused password
+        admin.poll(0)  # serves the callback that hears of a refused password
         try:
-            topic = consumer.list_topics(conf.topic, timeout=1.0).topics[conf.topic]
+            topic = admin.list_topics(conf.topic, timeout=1.0).topics[conf.topic]
             if topic.error is None and topic.partitions:
                 return set(topic.partitions), missing
             if topic.error is not None and (error := meaning(topic.error)):

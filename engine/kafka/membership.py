@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import socket
 import tempfile
@@ -18,6 +19,8 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from engine.errors import PartialViewError
+
+log = logging.getLogger(__name__)
 
 LOOK_TIMEOUT_S = 10.0
 TOPIC_TIMEOUT_S = 5.0
@@ -40,9 +43,13 @@ class InstanceLock:
         self._descriptor = -1
 
     def take(self) -> None:
-        """Take the lock, or say that another engine has it."""
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock, or say that another engine has it; without a place for it go on."""
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.warning("source.instance_id: no lock on this host: %s; going on without", error)
+            return
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -93,6 +100,10 @@ class View:
         self._was_whole |= whole
         self._partial_since_s = None if whole else self._partial_since_s or time.monotonic()
         return whole
+
+    def lose(self) -> None:
+        """Forget that the whole was seen: the group gave us up, and another may have it now."""
+        self._was_whole = False
 
     def check(self) -> None:
         """Leave where another member holds a part of the topic and we never held the whole."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -79,34 +80,36 @@ class KafkaSource:
     def open(self) -> None:
         """Take the lock, wait for the topic, and join the group."""
         self._lock.take()
-        properties = consumer_properties(self._conf, self._instance)
+        on_error: dict[str, Any] = {"error_cb": self._callbacks.guarded("error", self._on_error)}
+        admin = AdminClient(client_properties(self._conf) | on_error, logger=log)
+        partitions, waited = wait_for_topic(
+            admin, self._conf, failure=lambda: self._failure, stopping=self._stopping.wait
+        )
+        self._known = set() if waited else partitions
+        self._connect(len(partitions), on_error)
+        if self._stopping.is_set():
+            return
+        if not self._alone:
+            refuse_second_engine(admin, group_id=self._conf.group_id, instance=self._instance)
+        self._subscribe()
+
+    def _connect(self, n_partitions: int, on_error: dict[str, Any]) -> None:
+        """Make the consumer and the fetch; nothing is asked of the broker yet."""
+        properties = consumer_properties(self._conf, self._instance, n_partitions)
         self._session_s = int(properties["session.timeout.ms"]) / 1000
-        guarded = self._callbacks.guarded
-        callbacks = {
-            "error_cb": guarded("error", self._on_error),
-            "on_commit": guarded("committed", self._commits.on_commit),
-        }
+        on_commit = self._callbacks.guarded("committed", self._commits.on_commit)
+        callbacks = {**on_error, "on_commit": on_commit}
         self._consumer = Consumer({**properties, **callbacks}, logger=log)
         self._fetch = open_fetch(self._consumer, self._conf, self._batch)
         self._view = View(self._conf.topic, self._conf.group_id, patience_s=self._session_s + 2)
-        self._known, waited = wait_for_topic(
-            self._consumer,
-            self._conf,
-            failure=lambda: self._failure,
-            stopping=self._stopping.wait,
-        )
-        if self._stopping.is_set():
-            return
-        if waited:
-            self._known = set()
-        if not self._alone:
-            admin = AdminClient(client_properties(self._conf), logger=log)
-            refuse_second_engine(admin, group_id=self._conf.group_id, instance=self._instance)
+
+    def _subscribe(self) -> None:
+        guarded = self._callbacks.guarded
         self._consumer.subscribe(
             [self._conf.topic],
             on_assign=guarded("assigned", self._on_assign),
             on_revoke=guarded("revoked", self._on_revoke),
-            on_lost=guarded("lost", self._on_revoke),
+            on_lost=guarded("lost", self._on_lost),
         )
 
     @property
@@ -128,6 +131,10 @@ class KafkaSource:
         self._wanted = None
         self._begin([])
         consumer.unassign()
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._view.lose()
+        self._on_revoke(consumer, partitions)
 
     def _begin(self, partitions: list[int]) -> None:
         """Begin with these partitions, before their first record."""
@@ -186,6 +193,8 @@ class KafkaSource:
         self._held = False
         for p, start in starts.items():
             self._progress.position[p] = start.offset
+        offsets = ", ".join(f"{p} from {start.offset}" for p, start in starts.items())
+        log.info("source.topic: reading '%s', partition %s", self._conf.topic, offsets)
         checkpoints = {p: start.checkpoint for p, start in starts.items()}
         return Assigned(self.epoch, len(self._progress.position), checkpoints)
 

@@ -27,13 +27,18 @@ class EngineProcess:
     """One run of the engine, started when it is made."""
 
     def __init__(
-        self, folder: Path, overrides: Sequence[str], *, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        overrides: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        module: str = "engine",
     ) -> None:
         """Start; `env` goes over this process's environment."""
         folder.mkdir(parents=True, exist_ok=True)
         self.summary_path = folder / "summary.json"
         self._stdout_path, self._stderr_path = folder / "stdout", folder / "stderr"
-        argv = [sys.executable, "-m", "engine", f"summary.json={self.summary_path}", *overrides]
+        argv = [sys.executable, "-m", module, f"summary.json={self.summary_path}", *overrides]
         self.started_s = time.time()
         with self._stdout_path.open("wb") as out, self._stderr_path.open("wb") as err:
             self.process = subprocess.Popen(

@@ -29,12 +29,17 @@ DEADLINE_S = 60.0
 
 @dataclass
 class Rig:
-    """One topic and one server; an engine reads the one from its beginning and writes the other."""
+    """One topic and one server; an engine reads the one from its beginning and writes the other.
+
+    `record` keeps a figure of the test for a report.
+    """
 
     kafka: KafkaBroker
     valkey: ValkeyServer
     topic: str
     new_engine: Callable[..., EngineProcess]
+    record: Callable[[str, object], None] = lambda name, value: None
+    module: str = "engine"
     engines: list[EngineProcess] = field(default_factory=list)
 
     def overrides(self) -> list[str]:
@@ -49,7 +54,8 @@ class Rig:
 
     def engine(self, *overrides: str, **env: str) -> EngineProcess:
         """Start an engine; `overrides` go over the rig's own."""
-        self.engines.append(self.new_engine(*self.overrides(), *overrides, env=env))
+        words = (*self.overrides(), *overrides)
+        self.engines.append(self.new_engine(*words, env=env, module=self.module))
         return self.engines[-1]
 
     def impatient(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from tests.end_to_end.conftest import ALICE, PASSWORD
+from tests.conftest import ALICE, PASSWORD
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import IP, burst, closing, on, window_ago
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig

@@ -8,12 +8,13 @@ the same folder and port: nothing that was acknowledged is lost.
 from __future__ import annotations
 
 import base64
+import struct
 import subprocess
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from confluent_kafka import (
     OFFSET_INVALID,
@@ -35,15 +36,27 @@ JVM_OPTIONS = ("-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLeve
 LOG_LEVEL = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 REQUEST_TIMEOUT_S = 30.0
 FOREVER_MS = 2**63 - 1
+OFFSETS_TOPIC = "__consumer_offsets"
+OFFSET_KEYS = (b"\x00\x00", b"\x00\x01")
+"""The versions of a key under which an offset is stored; others are about members."""
 
 Row = tuple[int, bytes | None, int | None, bytes | None]
+
+
+class Commit(NamedTuple):
+    """One commit as the broker stored it; the time is the broker's."""
+
+    time_s: float
+    partition: int
+    offset: int
+
 
 NODE = {
     "process.roles": "broker,controller",
     "node.id": 1,
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": (
-        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT"
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT"
     ),
     "auto.create.topics.enable": "false",
     "num.partitions": 1,
@@ -70,7 +83,11 @@ NODE = {
 
 
 class KafkaBroker(ServiceProcess):
-    """A Kafka node; `users` (name: password) adds a SASL PLAIN listener behind ACLs."""
+    """A Kafka node; `users` (name: password) adds a SASL PLAIN listener behind ACLs.
+
+    `proxy_port` adds a listener at `proxied_port` whose clients are sent to that port, where a
+    proxy waits for them.
+    """
 
     def __init__(
         self,
@@ -78,6 +95,7 @@ class KafkaBroker(ServiceProcess):
         port: int | None = None,
         *,
         users: Mapping[str, str] | None = None,
+        proxy_port: int | None = None,
         properties: Mapping[str, str] | None = None,
         jvm_options: Iterable[str] = JVM_OPTIONS,
     ) -> None:
@@ -85,6 +103,8 @@ class KafkaBroker(ServiceProcess):
         super().__init__(folder, port)
         self.bootstrap = f"{LOOPBACK}:{self.port}"
         self.sasl_bootstrap = f"{LOOPBACK}:{free_port()}" if users else ""
+        self.proxied_port = free_port()
+        self._proxy = f"{LOOPBACK}:{proxy_port}" if proxy_port else ""
         self._controller = f"{LOOPBACK}:{free_port()}"
         self._jvm_options = tuple(jvm_options)
         self._producers: dict[frozenset[tuple[str, str]], Producer] = {}
@@ -167,6 +187,20 @@ class KafkaBroker(ServiceProcess):
             if part.offset != OFFSET_INVALID
         }
 
+    def commit_history(self, group: str, topic: str) -> list[Commit]:
+        """Every commit of a group for a topic that the broker ever took, in its order."""
+        found = []
+        for record in self.records(OFFSETS_TOPIC):
+            key, value = record.key() or b"", record.value()
+            wanted = _key_start(group, topic)
+            if value is not None and key[2:-4] == wanted and key[:2] in OFFSET_KEYS:
+                partition, offset = (
+                    struct.unpack(">i", key[-4:])[0],
+                    struct.unpack(">q", value[2:10])[0],
+                )
+                found.append(Commit(record.timestamp()[1] / 1000, partition, offset))
+        return found
+
     def _producer(self, settings: Mapping[str, str]) -> Producer:
         """Keep a producer for each set of settings: an idempotent one needs 1 s to begin."""
         key = frozenset(settings.items())
@@ -200,9 +234,10 @@ class KafkaBroker(ServiceProcess):
         public = f"PLAINTEXT://{self.bootstrap}"
         if self.sasl_bootstrap:
             public += f",SASL://{self.sasl_bootstrap}"
+        behind = f",PROXIED://{LOOPBACK}:{self.proxied_port}" if self._proxy else ""
         return {
-            "listeners": f"{public},CONTROLLER://{self._controller}",
-            "advertised.listeners": public,
+            "listeners": f"{public}{behind},CONTROLLER://{self._controller}",
+            "advertised.listeners": f"{public},PROXIED://{self._proxy}" if self._proxy else public,
             "controller.quorum.voters": f"1@{self._controller}",
             "log.dirs": self.folder / "data",
         }
@@ -211,6 +246,11 @@ class KafkaBroker(ServiceProcess):
 def dotted(settings: Mapping[str, str]) -> dict[str, str]:
     """Kafka's own names: `retention_ms` is `retention.ms`."""
     return {key.replace("_", "."): value for key, value in settings.items()}
+
+
+def _key_start(group: str, topic: str) -> bytes:
+    """What stands between the version and the partition in the key of a stored offset."""
+    return b"".join(struct.pack(">h", len(name)) + name.encode() for name in (group, topic))
 
 
 def _access(users: Mapping[str, str]) -> dict[str, object]:

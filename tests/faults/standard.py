@@ -1,0 +1,69 @@
+"""The standard verdict: after a fault, everything that must hold, checked at once.
+
+(a) the keys are the model's, (b) every value that Redis was ever told was true, (c) every expiry is
+right, (d) no commit was ahead of what was written, (e) nothing is left to read, (f) memory is
+bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from tests.end_to_end.engine_process import EngineProcess
+from tests.end_to_end.judged import Write, writes_in, wrong_writes
+from tests.end_to_end.logs import DEFAULT, log_in
+from tests.end_to_end.rig import OFTEN, Rig
+from tests.faults.commits import wrong_commits
+from tests.naive_config import ModelConfig
+from tests.services.monitor import Command
+
+MOST_RSS_MB = 700
+
+
+def finished(here: Rig, *, close_s: int, engine: EngineProcess | None = None) -> EngineProcess:
+    """The fault is over: let an engine close every older window, commit, and end."""
+    begun_s = time.monotonic()
+    engine = engine or here.engine(OFTEN)
+    here.close_windows(close_s)
+    here.wait_for_commit(n_open=1)
+    here.record("recovery_s", round(time.monotonic() - begun_s, 3))
+    engine.terminate()
+    engine.ends()
+    return engine
+
+
+def what_is_wrong(
+    here: Rig,
+    commands: Iterable[Command],
+    *,
+    config: ModelConfig = DEFAULT,
+    on_time: bool = True,
+    ascending: bool = False,
+) -> str:
+    """Return everything that does not hold, a line each; nothing when all does.
+
+    `on_time`: no write waited for a Redis that was away. `ascending`: no restart wrote again.
+    """
+    expected, writes = here.judged(config), list(writes_in(commands))
+    keys = here.wrong_keys(expected)
+    untrue = wrong_writes(writes, expected, ascending=ascending, on_time=on_time)
+    history = here.kafka.commit_history(here.topic, here.topic)
+    ahead = wrong_commits(history, log_in(here.kafka, here.topic), writes, expected)
+    here.record("lost", keys.count("missing"))
+    here.record("wrong", len(untrue) + len(ahead) + keys.count("differs"))
+    here.record("duplicated", n_repeated(writes))
+    found = [keys, *untrue, *ahead, *too_large(here.engines)]
+    return "\n".join(line for line in found if line) if history else "nothing was committed"
+
+
+def n_repeated(writes: list[Write]) -> int:
+    """Return how many writes said again, byte for byte, what had been said before."""
+    return len(writes) - len({(write.kind, write.ip, write.value) for write in writes})
+
+
+def too_large(engines: Iterable[EngineProcess]) -> Iterator[str]:
+    """Yield a line for each engine that took more memory than it may."""
+    for engine in engines:
+        if engine.summary_path.is_file() and engine.summary["peak_rss_mb"] > MOST_RSS_MB:
+            yield f"peak RSS {engine.summary['peak_rss_mb']} MB"
