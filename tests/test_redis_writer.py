@@ -147,3 +147,44 @@ def test_an_error_that_does_not_pass_is_told(valkey: ValkeyServer) -> None:
     with pytest.raises(UnavailableError, match="WRONGTYPE"):
         writer.write(np.array([60]), lambda rows, late_s: block)
     writer.close()
+
+
+class Refused:
+    """A command that the server answers with this error at the first try, and runs at the next."""
+
+    def __init__(self, error: str) -> None:
+        self.n_tries = 0
+        self._script = f"return redis.error_reply('{error}')"
+
+    def __call__(self, rows: NDArray[np.int64], late_s: int) -> NDArray[np.uint8]:
+        self.n_tries += 1
+        refused = resp("EVAL", self._script, "0")
+        return block_of([refused if self.n_tries == 1 else resp("SET", "key", "value")])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "LOADING Redis is loading the dataset in memory",
+        "BUSY Redis is busy running a script",
+        "MASTERDOWN Link with MASTER is down",
+        "CLUSTERDOWN The cluster is down",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "NOREPLICAS Not enough good replicas to write",
+        "MISCONF Redis is configured to save RDB snapshots",
+    ],
+)
+def test_r11_an_error_that_passes_is_waited_for(error: str, valkey: ValkeyServer) -> None:
+    command, writer = Refused(error), writer_to(valkey)
+    assert writer.write(np.array([60]), command) is not None
+    with valkey.client() as client:
+        assert client.get("key") == b"value"
+    assert command.n_tries == 2
+    writer.close()
+
+
+def test_r11_an_error_that_nobody_knows_ends_the_run(valkey: ValkeyServer) -> None:
+    writer = writer_to(valkey)
+    with pytest.raises(UnavailableError, match="Redis refuses a write: STRANGE"):
+        writer.write(np.array([60]), Refused("STRANGE thing"))
+    writer.close()

@@ -159,7 +159,7 @@ def test_commits_never_pass_the_first_record_of_an_open_window():
     assert [commit.committed[0][0] for commit in run.commits[:3]] == [0, 0, 3]
 
 
-def test_changed_rules_judge_the_windows_that_are_open():
+def test_f4_changed_rules_judge_the_windows_that_are_open():
     rows = burst(1_000, 3)
     before = ModelConfig(rules=(ModelRule("many", "events > 3"),))
     after = ModelConfig(rules=(ModelRule("some", "events > 2"),))
@@ -178,7 +178,7 @@ def test_changed_window_is_refused_until_it_is_accepted():
         Run([], longer, n_partitions=1, committed=committed)
 
 
-def test_batch_of_an_earlier_assignment_counts_nothing():
+def test_g4_batch_of_an_earlier_assignment_counts_nothing():
     config, metrics = ModelConfig(), Metrics()
     source = RowsSource([burst(1_000, 3), Rebalance({})], n_partitions=1, ends=True)
     state = State(

@@ -11,7 +11,7 @@ from tests.end_to_end.rig import OFTEN, Rig
 SOON_IDLE = ["window.idle_s=0.5", "window.delay_s=1", "source.start=latest", OFTEN]
 
 
-def test_after_a_burst_and_total_silence_the_window_closes_by_the_clock_and_a_backlog_is_not_late(
+def test_t4_after_a_burst_and_silence_the_clock_closes_the_window_and_a_backlog_is_not_late(
     rig: Callable[..., Rig],
 ) -> None:
     here, start_s = rig(2), window_ago(120)
@@ -31,7 +31,7 @@ def test_after_a_burst_and_total_silence_the_window_closes_by_the_clock_and_a_ba
     assert here.wrong_keys(here.judged()) == ""
 
 
-def test_a_partition_that_stays_silent_holds_nothing_back_for_longer_than_it_may(
+def test_t3_a_partition_that_stays_silent_holds_nothing_back_for_longer_than_it_may(
     rig: Callable[..., Rig],
 ) -> None:
     here, start_s = rig(4), int(time.time()) // 10 * 10

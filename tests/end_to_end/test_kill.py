@@ -39,7 +39,7 @@ def two_open_windows(here: Rig, start_s: int) -> None:
 
 
 @pytest.mark.parametrize("is_committed", [True, False], ids=["after_commit", "before_commit"])
-def test_killed_in_the_middle_of_two_windows_nothing_is_lost_and_nothing_was_ever_wrong(
+def test_c2_killed_in_the_middle_of_two_windows_nothing_is_lost_and_nothing_was_ever_wrong(
     is_committed: bool, rig: Callable[..., Rig]
 ) -> None:
     here, start_s = rig(2), window_ago(90)
@@ -70,7 +70,7 @@ def test_killed_in_the_middle_of_two_windows_nothing_is_lost_and_nothing_was_eve
     assert told[0].time_s - second.started_s < SESSION_TIMEOUT_S
 
 
-def test_killed_before_the_first_window_closed_a_start_at_the_latest_skips_nothing(
+def test_c9_killed_before_the_first_window_closed_a_start_at_the_latest_skips_nothing(
     rig: Callable[..., Rig],
 ) -> None:
     here, start_s = rig(2), window_ago(60)

@@ -35,7 +35,7 @@ def trap() -> Iterator[socket.socket]:
         yield server
 
 
-def test_a_wrong_config_is_refused_in_one_line_before_anything_is_connected(
+def test_f1_a_wrong_config_is_refused_in_one_line_before_anything_is_connected(
     new_engine: NewEngine, trap: socket.socket
 ) -> None:
     port = trap.getsockname()[1]
@@ -48,7 +48,7 @@ def test_a_wrong_config_is_refused_in_one_line_before_anything_is_connected(
         trap.accept()
 
 
-def test_no_broker_and_no_topic_are_waited_for_only_so_long(
+def test_b1_b7_no_broker_and_no_topic_are_waited_for_only_so_long(
     rig: Callable[..., Rig], new_engine: NewEngine
 ) -> None:
     patience = "source.startup_timeout_s=1"
@@ -65,7 +65,7 @@ def test_no_broker_and_no_topic_are_waited_for_only_so_long(
     )
 
 
-def test_a_topic_and_partitions_that_are_made_later_are_read_from_their_beginning(
+def test_b7_b10_a_topic_and_partitions_that_are_made_later_are_read_from_their_beginning(
     rig: Callable[..., Rig], topic: Callable[[], str]
 ) -> None:
     here = rig()
@@ -88,7 +88,7 @@ def test_a_topic_and_partitions_that_are_made_later_are_read_from_their_beginnin
     assert here.wrong_keys(here.judged()) == ""
 
 
-def test_a_second_engine_of_the_group_is_refused_and_the_first_goes_on(
+def test_g2_a_second_engine_of_the_group_is_refused_and_the_first_goes_on(
     rig: Callable[..., Rig],
 ) -> None:
     here, start_s = rig(2), window_ago(60)
@@ -107,7 +107,7 @@ def test_a_second_engine_of_the_group_is_refused_and_the_first_goes_on(
     assert here.get(f"stat_{IP}") is not None
 
 
-def test_wrong_redis_credentials_and_missing_rights_are_refused(
+def test_r8_wrong_redis_credentials_and_missing_rights_are_refused(
     rig: Callable[..., Rig], new_valkey: Callable[..., ValkeyServer]
 ) -> None:
     here, start_s = rig(), window_ago(60)
@@ -128,7 +128,7 @@ def test_wrong_redis_credentials_and_missing_rights_are_refused(
             assert secret not in engine.output
 
 
-def test_wrong_sasl_credentials_and_missing_rights_are_refused(
+def test_b6_wrong_sasl_credentials_and_missing_rights_are_refused(
     rig: Callable[..., Rig], frail_kafka: KafkaBroker
 ) -> None:
     here = rig(kafka=frail_kafka)

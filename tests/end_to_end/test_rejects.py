@@ -79,7 +79,7 @@ def told(letters: list[bytes]) -> list[tuple[str, int, int, str]]:
     return sorted((d["topic"], d["partition"], d["offset"], d["reason"]) for d in documents)
 
 
-def test_bad_records_are_counted_by_reason_move_no_watermark_and_leave_their_neighbours_exact(
+def test_t6_bad_records_are_counted_by_reason_move_no_watermark_and_leave_their_neighbours_exact(
     rig: Callable[..., Rig], tmp_path: Path
 ) -> None:
     here, start_s = rig(3), window_ago(120)

@@ -14,7 +14,7 @@ from tests.services.monitor import MonitorRecorder
 DATA_LOSS, CONFIG = 3, 78
 
 
-def test_records_deleted_before_they_were_counted_end_the_run_until_a_gap_is_accepted(
+def test_b11_records_deleted_before_they_were_counted_end_the_run_until_a_gap_is_accepted(
     rig: Callable[..., Rig],
 ) -> None:
     here, start_s = rig(), window_ago(120)
@@ -48,7 +48,7 @@ def test_other_windows_than_the_committed_ones_are_refused_until_accepted(
     here.engine(TO_THE_END, "window.length_s=20", "accept_state_change=true").ends()
 
 
-def test_partitions_that_lie_minutes_apart_give_the_same_as_their_log_in_order(
+def test_t2_partitions_that_lie_minutes_apart_give_the_same_as_their_log_in_order(
     rig: Callable[..., Rig],
 ) -> None:
     here, start_s = rig(4), window_ago(480)
