@@ -23,7 +23,7 @@ BOT_SHARE = 0.15
 
 
 class LiveTraffic:
-    """`with LiveTraffic(kafka, topic, ...)`: produces from entry to exit, all of it acknowledged."""
+    """`with LiveTraffic(kafka, topic, ...)`: produces until it is left, and all is acknowledged."""
 
     def __init__(
         self, kafka: KafkaBroker, topic: str, *, n_partitions: int, events_per_s: int, seed: int
