@@ -90,7 +90,7 @@ def harmed(scene: Scene, *, seconds: float, calm_s: tuple[float, float]) -> None
 
 
 @pytest.mark.timeout(600)
-def test_soak_of_minutes_with_a_fixed_seed(
+def test_s3_soak_of_minutes_with_a_fixed_seed(
     rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
 ) -> None:
     here = rig(2, kafka=new_kafka())
@@ -101,7 +101,7 @@ def test_soak_of_minutes_with_a_fixed_seed(
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-def test_soak_of_as_long_as_asked_for(
+def test_s1_soak_of_as_long_as_asked_for(
     rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
 ) -> None:
     seconds = float(os.environ.get("SOAK_S", "3600"))

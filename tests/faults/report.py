@@ -1,0 +1,147 @@
+"""`make faults`: run every row of the matrix some times, and write docs/faults.md.
+
+A row's tests are those with its id in their name. What they record (lost, wrong, repeated, seconds
+to recover) comes from the standard verdict, through the properties of a JUnit report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.machine import describe
+from tests.faults.matrix import ROWS
+from tests.services.kafka import ROOT
+
+PAGE = ROOT / "docs" / "faults.md"
+ROW_IDS = re.compile(r"test_((?:[a-z]\d+_)+)")
+CASE_ID = re.compile(r"\[([a-z]\d+)_")
+HEAD = """# What we broke, and what happened
+
+Written by `make faults`. Each row is a fault, done to the real engine between a real Kafka and a
+real Valkey; a naive model judges what every key holds at the end, and every command that was ever
+sent. *Lost*: results that are not there. *Wrong*: values, expiries or commits that were not true,
+even for a moment. *Repeated*: writes that said again, byte for byte, what had been said before.
+*Recovery*: seconds from the end of the fault until everything is written and committed, the start
+of the engine included where it was killed.
+
+| row | fault | tried | failed | lost | wrong | repeated | recovery p95, s |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+SOAK = """Traffic flows at a steady rate while one nemesis after the other comes, in an order drawn
+by a fixed seed. *Recovery* is here the time from the end of the fault until a new bot is a readable
+key. The same verdict holds at the end as in the rows above."""
+
+
+class Try(NamedTuple):
+    """One run of one test."""
+
+    rows: tuple[str, ...]
+    passed: bool
+    figures: dict[str, str]
+
+
+def row_ids(name: str) -> tuple[str, ...]:
+    """Return the rows that a test is of; a case that names its row is of that alone."""
+    found = ROW_IDS.match(name)
+    case = CASE_ID.search(name)
+    if found is None:
+        return ()
+    return (case[1],) if case else tuple(found[1].rstrip("_").split("_"))
+
+
+def tries_in(report: Path) -> Iterator[Try]:
+    """Yield what a JUnit report says of the rows' tests."""
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - written by our own tests
+        figures = {p.get("name", ""): p.get("value", "") for p in case.iter("property")}
+        passed = not any(case.find(kind) is not None for kind in ("failure", "error"))
+        yield Try(row_ids(case.get("name", "")), passed, figures)
+
+
+def node_ids() -> list[str]:
+    """Return every test of a row."""
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests"]
+    listed = subprocess.run(argv, check=True, cwd=ROOT, capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if row_ids(line.rpartition("::")[2])]
+
+
+def run(n_runs: int) -> list[Try]:
+    """Run the rows' tests so often; return every try."""
+    found: list[Try] = []
+    with tempfile.TemporaryDirectory() as folder:
+        chosen, report = Path(folder) / "tests", Path(folder) / "report.xml"
+        chosen.write_text("\n".join(node_ids()))
+        for _ in range(n_runs):
+            argv = [sys.executable, "-m", "pytest", "-q", f"@{chosen}", f"--junitxml={report}"]
+            subprocess.run(argv, check=False, cwd=ROOT)
+            found += tries_in(report)
+    return found
+
+
+def table(tries: Iterable[Try]) -> str:
+    """Return a line for each row of the matrix."""
+    by_row: dict[str, list[Try]] = defaultdict(list)
+    for one in tries:
+        for row in one.rows:
+            by_row[row.upper()].append(one)
+    return "\n".join(line(row.id, row.fault, row.reason, by_row[row.id]) for row in ROWS)
+
+
+def line(row: str, fault: str, reason: str, tries: list[Try]) -> str:
+    """Return one row of the table; why it is empty, where it is."""
+    if not tries:
+        return f"| {row} | {fault} | {reason or 'in `make soak`'} | | | | | |"
+    sums = [str(total(tries, name)) for name in ("lost", "wrong", "duplicated")]
+    n_failed = sum(not one.passed for one in tries)
+    seconds = [float(one.figures["recovery_s"]) for one in tries if "recovery_s" in one.figures]
+    cells = [row, fault, str(len(tries)), str(n_failed), *sums, p95(seconds)]
+    return f"| {' | '.join(cells)} |"
+
+
+def total(tries: list[Try], name: str) -> int | str:
+    """Return the sum of a figure, or a dash where no test takes it."""
+    figures = [int(one.figures[name]) for one in tries if name in one.figures]
+    return sum(figures) if figures else "-"
+
+
+def p95(seconds: list[float]) -> str:
+    """Return the 95th percentile."""
+    if len(seconds) < 2:
+        return f"{seconds[0]:.1f}" if seconds else "-"
+    return f"{statistics.quantiles(seconds, n=20)[-1]:.1f}"
+
+
+def soak_table(tries: Iterable[Try]) -> str:
+    """Return a line for each nemesis of the soak."""
+    lines = ["| nemesis | times | recovery p95, s | longest, s |", "| --- | --- | --- | --- |"]
+    for one in tries:
+        for name, (n, p, most) in json.loads(one.figures.get("nemeses", "{}")).items():
+            lines.append(f"| {name.replace('_', ' ')} | {n} | {p:.1f} | {most:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.report", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="how often each row is tried (3)")
+    tries = run(parser.parse_args().runs)
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    soak = f"## Everything at once\n\n{SOAK}\n\n{soak_table(tries)}"
+    text = f"{HEAD}{table(tries)}\n\n{soak}\n\n{when}. {describe()}\n"
+    PAGE.write_text(text, encoding="utf-8")
+    print(PAGE.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
