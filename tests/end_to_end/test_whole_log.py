@@ -9,13 +9,14 @@ import pytest
 from tests.end_to_end.botgen_log import N_BOTS, N_EVENTS, BotgenLog
 from tests.end_to_end.judged import writes_in, wrong_writes
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
+from tests.faults.standard import MOST_RSS_MB
 from tests.services.monitor import MonitorRecorder
 from tests.services.valkey import ValkeyServer
 
 pytestmark = pytest.mark.timeout(300)  # the model needs its time, and has no other turn to come
 
 
-def test_a_backlog_ends_with_the_keys_of_the_model_over_1_4_and_16_partitions(
+def test_m4_a_backlog_ends_with_the_keys_of_the_model_over_1_4_and_16_partitions(
     rig: Callable[..., Rig], new_valkey: Callable[..., ValkeyServer], botgen_log: BotgenLog
 ) -> None:
     begun = []
@@ -29,6 +30,7 @@ def test_a_backlog_ends_with_the_keys_of_the_model_over_1_4_and_16_partitions(
         assert here.wrong_keys(expected) == ""
         summary = engine.summary
         assert (summary["events"], summary["late"], summary["rejected"]) == (N_EVENTS, 0, {})
+        assert summary["peak_rss_mb"] < MOST_RSS_MB
         assert summary["verdicts"] == len(expected.verdicts)
         assert summary["addresses_flagged"] == len(expected.decisions) > 10_000
 

@@ -95,6 +95,27 @@ def test_b4_commits_that_do_not_get_through_are_tried_again(
     assert what_is_wrong(here, recorder.commands) == ""
 
 
+def test_b4_a_commit_that_is_answered_late_holds_nothing_up(
+    rig: Callable[..., Rig], proxied: tuple[KafkaBroker, Proxy]
+) -> None:
+    kafka, proxy = proxied
+    here, start_s = rig(2, kafka=kafka), window_ago(120)
+    produce_windows(here, start_s, n=2)
+
+    def slow() -> bool:
+        outlast(1.0)
+        return True
+
+    proxy.n_commits, proxy.on_commit = 0, slow
+    with MonitorRecorder(here.valkey.url) as recorder:
+        engine = here.engine(f"source.bootstrap_servers={proxy.address}", OFTEN)
+        here.wait_for_key("bot_192.0.2.0")
+        produce_windows(here, start_s + 20)
+        finished(here, close_s=start_s + 200, engine=engine)
+    proxy.on_commit = None
+    assert what_is_wrong(here, recorder.commands) == ""
+
+
 @pytest.mark.parametrize("policy", ["fail", "earliest"])
 def test_b8_a_topic_that_is_deleted_and_made_again_is_no_silent_stall(
     policy: str, rig: Callable[..., Rig]
