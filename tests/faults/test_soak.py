@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import Consumer
 
 from tests.end_to_end.logs import DEFAULT
 from tests.end_to_end.rig import Rig
@@ -123,3 +124,26 @@ def test_c8_killed_a_hundred_times(
             outlast(scene.chance.expovariate(1 / 3))
             engine_killed(scene)
         scene.recover("killed a hundred times")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_g6_another_member_comes_and_goes_every_two_seconds(
+    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
+) -> None:
+    here = rig(2, kafka=new_kafka())
+    with soaked(here, events_per_s=1_000, seed=SHORT_SEED) as scene:
+        for _ in range(75):
+            visit(here, scene.chance.uniform(1.0, 3.0))
+            outlast(scene.chance.uniform(1.0, 3.0))
+        scene.recover("visits of another member")
+
+
+def visit(here: Rig, seconds: float) -> None:
+    """Be a member of the engine's group for so long."""
+    settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic}
+    with Consumer({**settings, "partition.assignment.strategy": "range"}) as visitor:
+        visitor.subscribe([here.topic])
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            visitor.poll(0.1)
