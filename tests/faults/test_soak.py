@@ -142,7 +142,8 @@ def test_g6_another_member_comes_and_goes_every_two_seconds(
 def visit(here: Rig, seconds: float) -> None:
     """Be a member of the engine's group for so long."""
     settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic}
-    with Consumer({**settings, "partition.assignment.strategy": "range"}) as visitor:
+    silent = {"enable.auto.commit": False, "partition.assignment.strategy": "range"}
+    with Consumer(settings | silent) as visitor:
         visitor.subscribe([here.topic])
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
