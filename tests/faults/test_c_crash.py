@@ -157,7 +157,7 @@ def test_c12_a_zombie_comes_back_after_another_has_taken_over(rig: Callable[...,
         zombie.process.send_signal(signal.SIGSTOP)
         second = taken_over(here)
         produce_windows(here, start_s + 30, n=2)
-        here.wait_for_key("stat_198.51.100.11")
+        here.wait_for_key("stat_198.18.0.11")
         zombie.process.send_signal(signal.SIGCONT)
         last = zombie.ends(75)
         finished(here, close_s=start_s + 200, engine=second)

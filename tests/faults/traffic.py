@@ -21,7 +21,7 @@ def windows(partition: int, start_s: int, *, n: int = N_WINDOWS) -> list[bytes]:
     for k in range(n):
         begin_s = start_s + k * WINDOW_S
         bots = burst(begin_s, f"192.0.2.{k}") if partition == k % 2 else []
-        shared = burst(begin_s, f"198.51.100.{k + 10}", n=7)
+        shared = burst(begin_s, f"198.18.0.{k + 10}", n=7)
         people = [event(begin_s + i % 10, f"203.0.113.{i}", category=i) for i in range(N_PEOPLE)]
         mixed = [one for pair in zip_longest(people, bots, shared) for one in pair if one]
         late, rest = mixed[: len(mixed) // 4], mixed[len(mixed) // 4 :]
