@@ -109,6 +109,7 @@ class Pipeline:
             if not self._failures:
                 self._commit()
             self._source.close()
+            self._metrics.callback_errors = self._source.n_callback_errors
         if self._failures:
             raise self._failures[0]
 

@@ -101,7 +101,8 @@ class State:
                 yield Outcome(batch.epoch, verdicts, NO_REJECTS, None, ended=False)
                 verdicts = []
         self._count(batch, decoded.events, decoded.rejects, decoded.n_unknown_type)
-        due = batch.ended or batch.clock_s - self._checkpoint_s >= CHECKPOINT_S
+        since_s = batch.clock_s - self._checkpoint_s  # below zero where the clock was set back
+        due = batch.ended or not 0 <= since_s < CHECKPOINT_S
         if due:
             self._checkpoint_s = batch.clock_s
         checkpoints = windows.checkpoints() if due else None

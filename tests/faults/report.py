@@ -71,7 +71,7 @@ def tries_in(report: Path) -> Iterator[Try]:
 
 def node_ids() -> list[str]:
     """Return every test of a row."""
-    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests"]
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "not soak", "tests"]
     listed = subprocess.run(argv, check=True, cwd=ROOT, capture_output=True, text=True).stdout
     return [line for line in listed.splitlines() if row_ids(line.rpartition("::")[2])]
 
@@ -83,7 +83,16 @@ def run(n_runs: int) -> list[Try]:
         chosen, report = Path(folder) / "tests", Path(folder) / "report.xml"
         chosen.write_text("\n".join(node_ids()))
         for _ in range(n_runs):
-            argv = [sys.executable, "-m", "pytest", "-q", f"@{chosen}", f"--junitxml={report}"]
+            argv = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-m",
+                "",
+                f"@{chosen}",
+                f"--junitxml={report}",
+            ]
             subprocess.run(argv, check=False, cwd=ROOT)
             found += tries_in(report)
     return found

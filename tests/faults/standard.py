@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import Write, writes_in, wrong_writes
@@ -19,13 +20,22 @@ from tests.naive_config import ModelConfig
 from tests.services.monitor import Command
 
 MOST_RSS_MB = 700
+READING = "reading '"
+"""What an engine says when the group has given it the topic."""
 
 
-def finished(here: Rig, *, close_s: int, engine: EngineProcess | None = None) -> EngineProcess:
-    """The fault is over: let an engine close every older window, commit, and end."""
+def finished(
+    here: Rig, *, close_s: int | None, engine: EngineProcess | None = None
+) -> EngineProcess:
+    """The fault is over: let an engine close every older window, commit, and end.
+
+    `close_s` None: what closes them is in the log already.
+    """
     begun_s = time.monotonic()
     engine = engine or here.engine(OFTEN)
-    here.close_windows(close_s)
+    if close_s is not None:
+        here.close_windows(close_s)
+    engine.wait_for(READING)
     here.wait_for_commit(n_open=1)
     here.record("recovery_s", round(time.monotonic() - begun_s, 3))
     engine.terminate()
@@ -55,6 +65,12 @@ def what_is_wrong(
     here.record("duplicated", n_repeated(writes))
     found = [keys, *untrue, *ahead, *too_large(here.engines)]
     return "\n".join(line for line in found if line) if history else "nothing was committed"
+
+
+def kept_for(ttl_s: int) -> ModelConfig:
+    """Return the usual config, but for how long decisions and statistics are kept."""
+    rules = tuple(replace(rule, ttl_s=ttl_s) for rule in DEFAULT.rules)
+    return replace(DEFAULT, rules=rules, statistics_ttl_s=ttl_s)
 
 
 def n_repeated(writes: list[Write]) -> int:

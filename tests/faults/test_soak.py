@@ -14,16 +14,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer
 
-from tests.end_to_end.logs import DEFAULT
 from tests.end_to_end.rig import Rig
 from tests.faults.live_traffic import LiveTraffic
 from tests.faults.nemesis import NEMESES, Scene, engine_killed, outlast
-from tests.faults.standard import finished, what_is_wrong
+from tests.faults.standard import finished, kept_for, what_is_wrong
 from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
 from tests.services.proxy import Proxy
@@ -33,11 +31,7 @@ pytestmark = pytest.mark.xdist_group("soak")
 SHORT_S = 170.0
 SHORT_SEED = 11
 DAY_S = 86_400
-KEPT = replace(
-    DEFAULT,
-    rules=tuple(replace(rule, ttl_s=DAY_S) for rule in DEFAULT.rules),
-    statistics_ttl_s=DAY_S,
-)
+KEPT = kept_for(DAY_S)
 OVERRIDES = (
     f"sink.ttl_s={DAY_S}",
     f"sink.statistics_ttl_s={DAY_S}",

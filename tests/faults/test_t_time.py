@@ -9,9 +9,11 @@ import pytest
 
 from tests.end_to_end.logs import IP, burst, event, window_ago
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
-from tests.faults.standard import finished, what_is_wrong
+from tests.faults.standard import finished, kept_for, what_is_wrong
 from tests.faults.traffic import produce_windows
 from tests.services.monitor import MonitorRecorder
+
+KEPT = kept_for(7_200)
 
 
 def test_t7_a_producer_whose_clock_is_wrong_is_counted_or_late_by_its_own_partition(
@@ -37,7 +39,8 @@ def test_t9_a_clock_that_jumps_changes_no_result(
     jump = tmp_path / "jump_s"
     jump.write_text("0")
     with MonitorRecorder(here.valkey.url) as recorder:
-        engine = here.engine(OFTEN, "sink.ttl_s=7200", CLOCK_JUMP=str(jump))
+        long = ("sink.ttl_s=7200", "sink.statistics_ttl_s=7200")
+        engine = here.engine(OFTEN, *long, CLOCK_JUMP=str(jump))
         produce_windows(here, start_s)
         here.wait_for_key("bot_192.0.2.2")
         jump.write_text(str(jump_s))
@@ -45,7 +48,7 @@ def test_t9_a_clock_that_jumps_changes_no_result(
         finished(here, close_s=start_s + 200, engine=engine)
     ttls = [int(command.args[4]) for command in recorder.commands if command.args[0] == b"SET"]
     assert min(ttls) > 0
-    wrong = what_is_wrong(here, recorder.commands, on_time=False)
+    wrong = what_is_wrong(here, recorder.commands, config=KEPT, on_time=False)
     assert not [line for line in wrong.splitlines() if "expires" not in line], wrong
 
 
