@@ -40,7 +40,7 @@ OWNED = {
     "partition.assignment.strategy": "range",
     "allow.auto.create.topics": False,
 }
-PREFETCHED_KB = 32_768  # of values, over all partitions; with what belongs to each, 250 MB
+PREFETCHED_KB = 24_576  # of values, over all partitions; with what belongs to each, 200 MB
 LEAST_PREFETCHED_KB = 256
 WAITING_LINE_S = 30.0
 

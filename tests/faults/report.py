@@ -103,8 +103,8 @@ def table(tries: Iterable[Try]) -> str:
     by_row: dict[str, list[Try]] = defaultdict(list)
     for one in tries:
         for row in one.rows:
-            by_row[row.upper()].append(one)
-    return "\n".join(line(row.id, row.fault, row.reason, by_row[row.id]) for row in ROWS)
+            by_row[row].append(one)
+    return "\n".join(line(row.id.upper(), row.fault, row.reason, by_row[row.id]) for row in ROWS)
 
 
 def line(row: str, fault: str, reason: str, tries: list[Try]) -> str:
