@@ -109,7 +109,7 @@ def test_a_version_that_we_know_is_loaded(version: str, monkeypatch: pytest.Monk
 def test_load_refuses_a_library_that_is_not_as_we_know_it(
     target: str, value: object, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"engine.librdkafka.{target}", value)
+    monkeypatch.setattr(f"engine.kafka.librdkafka.{target}", value)
     with pytest.raises(Unusable, match=problem):
         load()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,9 @@ class KafkaSource:
         on_commit = self._callbacks.guarded("committed", self._commits.on_commit)
         callbacks = {**on_error, "on_commit": on_commit}
         self._consumer = Consumer({**properties, **callbacks}, logger=log)
-        self._fetch = open_fetch(self._consumer, self._conf, self._batch)
+        # one that is stopped already reads nothing: it needs no trial
+        conf = replace(self._conf, drain="plain") if self._stopping.is_set() else self._conf
+        self._fetch = open_fetch(self._consumer, conf, self._batch)
         self._view = View(self._conf.topic, self._conf.group_id, patience_s=self._session_s + 2)
 
     def _subscribe(self) -> None:
