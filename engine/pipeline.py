@@ -123,7 +123,6 @@ class Pipeline:
         self._metrics.stage_s["fetch"] -= waited_s
         self._metrics.stage_s["wait"] += waited_s
         self._metrics.lag = self._source.lag
-        self._metrics.callback_errors = self._source.n_callback_errors
         if isinstance(item, Batch) and len(item.records.offset):
             reach("fetched")
             if self._metrics.first_fetch_s is None:

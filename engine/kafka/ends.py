@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+import logging
 
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from engine.kafka.client import meaning
+from engine.kafka.fetch import Notice
 from engine.progress import Progress
+
+log = logging.getLogger(__name__)
 
 ASK_S = 1.0
 
@@ -14,6 +20,19 @@ def high_offset(consumer: Consumer, topic: str, partition: int) -> int:
     tp = TopicPartition(topic, partition)
     _, high = consumer.get_watermark_offsets(tp, cached=True) or (-1, -1)
     return int(high)
+
+
+def hear(notice: Notice, consumer: Consumer, topic: str, progress: Progress) -> None:
+    """Note the end of a partition; raise where an error does not pass by itself."""
+    partition, offset, error = notice
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        # short of the high watermark, an open transaction holds records back
+        if offset >= high_offset(consumer, topic, partition):
+            progress.reach_end(partition, offset)
+    elif problem := meaning(error):
+        raise problem
+    else:
+        log.warning("source.topic: %s", error.str())
 
 
 def records_behind(consumer: Consumer, topic: str, progress: Progress) -> int | None:

@@ -22,8 +22,8 @@ from engine.errors import BotsieveError
 from engine.kafka.callbacks import Callbacks
 from engine.kafka.client import client_properties, consumer_properties, meaning, wait_for_topic
 from engine.kafka.commits import Commits
-from engine.kafka.ends import aim_at_present_ends, high_offset, records_behind
-from engine.kafka.fetch import Notice, Taken
+from engine.kafka.ends import aim_at_present_ends, hear, records_behind
+from engine.kafka.fetch import Taken
 from engine.kafka.membership import InstanceLock, View, instance_id, refuse_second_engine
 from engine.kafka.native import open_fetch
 from engine.kafka.starts import Start, resolve_starts
@@ -220,7 +220,7 @@ class KafkaSource:
         records, progress, now_s = taken.records, self._progress, time.monotonic()
         progress.read(records.partition, records.offset, now_s=now_s)
         for notice in taken.notices:
-            self._hear(notice)
+            hear(notice, self._consumer, self._conf.topic, progress)
         if self._stop_at_end and not self._targets_wanted and (newly := progress.finish()):
             self._consumer.pause(self._partitions(newly))
         is_tick = now_s - self._tick_s >= TICK_S
@@ -238,17 +238,6 @@ class KafkaSource:
             time.time(),
             ended=not progress.going_on(),
         )
-
-    def _hear(self, notice: Notice) -> None:
-        partition, offset, error = notice
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            # short of the high watermark, an open transaction holds records back
-            if offset >= high_offset(self._consumer, self._conf.topic, partition):
-                self._progress.reach_end(partition, offset)
-        elif problem := meaning(error):
-            raise problem
-        else:
-            log.warning("source.topic: %s", error.str())
 
     # -- ending, holding, committing -------------------------------------------------------------
 

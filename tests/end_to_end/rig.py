@@ -24,6 +24,9 @@ TO_THE_END = "source.stop_at_end=true"
 OFTEN = "batch.interval_s=0.1"
 """A commit follows soon upon what it commits."""
 
+SHORT_SESSION = ("source.kafka.session.timeout.ms=1500", "source.kafka.heartbeat.interval.ms=300")
+"""The group soon gives up a member that is silent."""
+
 DEADLINE_S = 60.0
 
 

@@ -13,14 +13,13 @@ from engine.sources import Assigned
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import writes_in, wrong_writes
 from tests.end_to_end.logs import IP, burst, window_ago
-from tests.end_to_end.rig import DEADLINE_S, OFTEN, TO_THE_END, Rig
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, TO_THE_END, Rig
 from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
 
 REDIS_IS_AWAY = "Redis does not answer"
-SHORT_SESSION = ("source.kafka.session.timeout.ms=1500", "source.kafka.heartbeat.interval.ms=300")
 N_TRIES = 4
 """The waits between these tries add up to more than such a session lasts."""
 

@@ -66,17 +66,13 @@ def done_by_offset(
     """Return for each partition (offsets, since when all up to each of them was written)."""
     found: dict[int, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     for row, event in accepted(log, expected.config):
-        ends = (start + expected.config.length_s for start in window_starts(event, expected))
-        until_s = max(done_s[end - expected.config.length_s, end, event.ip] for end in ends)
+        starts_s = naive.window_starts(event.time_s, expected.config)
+        length_s = expected.config.length_s
+        until_s = max(done_s[start_s, start_s + length_s, event.ip] for start_s in starts_s)
         offsets, times_s = found[row.partition]
         offsets.append(row.offset)
         times_s.append(max(until_s, times_s[-1] if times_s else 0.0))
     return found
-
-
-def window_starts(event: naive.Event, expected: naive.Judgement) -> list[int]:
-    """Return the start of each window that holds the event."""
-    return naive.window_starts(event.time_s, expected.config)
 
 
 def accepted(

@@ -16,19 +16,13 @@ from dataclasses import dataclass, field
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.rig import OFTEN, Rig
 from tests.faults.live_traffic import LiveTraffic
-from tests.services.process import LOOPBACK, free_port, wait_until
+from tests.services.process import LOOPBACK, free_port, outlast
 from tests.services.proxy import Proxy
 
 OUTAGE_S = (1.0, 5.0)
 RECOVERY_S = 60.0
 N_PROBE = 12
 """Events of a probe: more than a person makes in a window."""
-
-
-def outlast(seconds: float) -> None:
-    """Let an outage, or the calm after one, last for so long."""
-    end_s = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > end_s, deadline_s=2 * seconds + 1, what="time")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,13 +9,12 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions
 
 from tests.end_to_end.logs import CLOSER, IP, burst, event, on, window_ago
-from tests.end_to_end.rig import DEADLINE_S, OFTEN, TO_THE_END, Rig
-from tests.faults.engines import SHORT_SESSION
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, TO_THE_END, Rig
 from tests.faults.standard import finished, what_is_wrong
 from tests.faults.traffic import N_WINDOWS, crowd, mix, produce_windows, windows
 from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
-from tests.services.process import wait_until
+from tests.services.process import outlast, wait_until
 from tests.services.proxy import Proxy
 
 DATA_LOSS = 3
@@ -30,12 +28,6 @@ SMALL_PREFETCH = (
     "source.kafka.message.max.bytes=20000",
 )
 SOON_IDLE = ("window.idle_s=1", "window.delay_s=1")
-
-
-def outlast(seconds: float) -> None:
-    """Let an outage last for so long."""
-    end_s = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > end_s, deadline_s=2 * seconds, what="time")
 
 
 def test_b2_the_broker_is_killed_in_mid_window(

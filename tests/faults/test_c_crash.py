@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import window_ago
-from tests.end_to_end.rig import DEADLINE_S, OFTEN, Rig
-from tests.faults.engines import KILLED, SHORT_SESSION, SMALL, failing, killed_at
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
+from tests.faults.engines import KILLED, SMALL, Supervisor, failing, killed_at
 from tests.faults.standard import finished, what_is_wrong
 from tests.faults.traffic import crowd, produce_windows
 from tests.services.kafka import KafkaBroker
@@ -155,27 +154,15 @@ def test_c12_a_zombie_comes_back_after_another_has_taken_over(rig: Callable[...,
         zombie = here.engine(OFTEN, *SHORT_SESSION)
         here.wait_for_key("stat_203.0.113.1")
         zombie.process.send_signal(signal.SIGSTOP)
-        second = taken_over(here)
+        standby = Supervisor(here)
+        wait_until(standby.is_reading, deadline_s=DEADLINE_S, what="a takeover")
         produce_windows(here, start_s + 30, n=2)
         here.wait_for_key("stat_198.18.0.11")
         zombie.process.send_signal(signal.SIGCONT)
         last = zombie.ends(75)
-        finished(here, close_s=start_s + 200, engine=second)
+        finished(here, close_s=start_s + 200, engine=standby.engine)
     assert "source.group_id" in last
     assert what_is_wrong(here, recorder.commands) == ""
-
-
-def taken_over(here: Rig) -> EngineProcess:
-    """Start a second engine as a supervisor does, until the group lets it in."""
-    started: list[EngineProcess] = []
-
-    def is_in() -> bool:
-        if not started or not started[-1].is_running:
-            started.append(here.engine("source.instance_id=second", OFTEN, *SHORT_SESSION))
-        return "reading '" in started[-1].stderr
-
-    wait_until(is_in, deadline_s=DEADLINE_S, what="a takeover")
-    return started[-1]
 
 
 def test_c13_a_full_disk_and_no_place_for_a_lock_stop_nothing(

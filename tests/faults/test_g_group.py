@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import window_ago
-from tests.end_to_end.rig import DEADLINE_S, OFTEN, Rig
-from tests.faults.engines import SHORT_SESSION, failing
-from tests.faults.standard import finished, what_is_wrong
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
+from tests.faults.engines import SMALL, Supervisor, failing
+from tests.faults.standard import READING, finished, what_is_wrong
 from tests.faults.traffic import produce_windows
 from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
@@ -19,27 +18,6 @@ from tests.services.process import wait_until
 
 PARTIAL = 75
 SESSION_S = 1.5
-READING = "reading '"
-
-
-class Supervisor:
-    """Starts an engine again whenever it ends with exit 75, as systemd does: a hot standby."""
-
-    def __init__(self, here: Rig) -> None:
-        """Start the first."""
-        self._here = here
-        self.exits: list[int] = []
-        self.engine = self._started()
-
-    def _started(self) -> EngineProcess:
-        return self._here.engine("source.instance_id=standby", OFTEN, *SHORT_SESSION)
-
-    def is_reading(self) -> bool:
-        """Look after the engine; say whether the group has let it in."""
-        if not self.engine.is_running:
-            self.exits.append(self.engine.process.returncode)
-            self.engine = self._started()
-        return READING in self.engine.stderr
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
@@ -87,7 +65,7 @@ def test_g3_a_sink_that_is_slower_than_the_longest_poll_interval_loses_no_partit
     produce_windows(here, start_s)
     interval = ("source.kafka.max.poll.interval.ms=4000", *SHORT_SESSION)
     with MonitorRecorder(here.valkey.url) as recorder:
-        engine = here.engine(OFTEN, here.impatient(), "batch.max_events=20", *interval)
+        engine = here.engine(OFTEN, here.impatient(), SMALL, *interval)
         here.wait_for_key("bot_192.0.2.0")
         here.valkey.stop()
         produce_windows(here, start_s + 40)
@@ -105,7 +83,7 @@ def test_g5_a_callback_that_fails_is_counted_and_loses_nothing(
     here, start_s = rig(2), window_ago(120)
     produce_windows(here, start_s)
     with MonitorRecorder(here.valkey.url) as recorder:
-        engine = failing(here, f"{callback}:1:raise", OFTEN, "batch.max_events=20")
+        engine = failing(here, f"{callback}:1:raise", OFTEN, SMALL)
         finished(here, close_s=start_s + 200, engine=engine)
     assert f"the callback {callback} failed" in engine.stderr
     assert engine.summary["callback_errors"] == 1

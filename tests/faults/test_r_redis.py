@@ -9,9 +9,8 @@ import pytest
 
 from tests.end_to_end.judged import writes_in
 from tests.end_to_end.logs import window_ago
-from tests.end_to_end.rig import OFTEN, Rig
-from tests.faults.engines import SHORT_SESSION
-from tests.faults.standard import finished, what_is_wrong
+from tests.end_to_end.rig import OFTEN, SHORT_SESSION, Rig
+from tests.faults.standard import READING, finished, what_is_wrong
 from tests.faults.traffic import crowd, produce_windows
 from tests.services.monitor import MonitorRecorder
 from tests.services.process import LOOPBACK, free_port
@@ -31,7 +30,7 @@ def test_r2_a_redis_that_pauses_delays_and_breaks_nothing(rig: Callable[..., Rig
             client.client_pause(3_000)
         produce_windows(here, start_s + 20)
         finished(here, close_s=start_s + 200, engine=engine)
-    assert engine.stderr.count("reading '") == 1
+    assert engine.stderr.count(READING) == 1
     assert what_is_wrong(here, recorder.commands, on_time=False, ascending=True) == ""
 
 
@@ -46,7 +45,7 @@ def test_r2_replies_that_take_two_seconds_delay_and_break_nothing(
         here.wait_for_key("bot_192.0.2.0")
         proxy.replies.delay_s = 0.0
         finished(here, close_s=start_s + 200, engine=engine)
-    assert engine.stderr.count("reading '") == 1
+    assert engine.stderr.count(READING) == 1
     assert what_is_wrong(here, recorder.commands, on_time=False) == ""
 
 
@@ -90,7 +89,7 @@ def test_r9_a_connection_that_is_cut_in_the_middle_of_the_replies(
     here.produce(0, crowd(start_s, n=N_CROWD))
     with Proxy(here.valkey.port) as proxy, MonitorRecorder(here.valkey.url) as recorder:
         engine = here.engine(OFTEN, f"sink.url=redis://{proxy.address}/0")
-        here.wait_until(lambda: "reading '" in engine.stderr, "an assignment")
+        here.wait_until(lambda: READING in engine.stderr, "an assignment")
         proxy.replies.cut_after_bytes = round(n_replies * OK_BYTES)
         here.close_windows(start_s + 100)
         engine.wait_for("does not answer")

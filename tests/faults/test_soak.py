@@ -20,10 +20,11 @@ from confluent_kafka import Consumer
 
 from tests.end_to_end.rig import Rig
 from tests.faults.live_traffic import LiveTraffic
-from tests.faults.nemesis import NEMESES, Scene, engine_killed, outlast
+from tests.faults.nemesis import NEMESES, Scene, engine_killed
 from tests.faults.standard import finished, kept_for, what_is_wrong
 from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
+from tests.services.process import outlast
 from tests.services.proxy import Proxy
 
 pytestmark = pytest.mark.xdist_group("soak")

@@ -189,14 +189,13 @@ class KafkaBroker(ServiceProcess):
 
     def commit_history(self, group: str, topic: str) -> list[Commit]:
         """Every commit of a group for a topic that the broker ever took, in its order."""
-        found = []
+        wanted, found = _key_start(group, topic), []
         for record in self.records(OFFSETS_TOPIC):
             key, value = record.key() or b"", record.value()
-            wanted = _key_start(group, topic)
             if value is not None and key[2:-4] == wanted and key[:2] in OFFSET_KEYS:
-                partition, offset = (
-                    struct.unpack(">i", key[-4:])[0],
-                    struct.unpack(">q", value[2:10])[0],
+                (partition,), (offset,) = (
+                    struct.unpack(">i", key[-4:]),
+                    struct.unpack(">q", value[2:10]),
                 )
                 found.append(Commit(record.timestamp()[1] / 1000, partition, offset))
         return found

@@ -45,6 +45,12 @@ def wait_until(condition: Callable[[], object], *, deadline_s: float, what: str)
         time.sleep(POLL_S)
 
 
+def outlast(seconds: float) -> None:
+    """Let an outage, or the calm after one, last for so long."""
+    end_s = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end_s, deadline_s=2 * seconds + 1, what="time")
+
+
 class ServiceProcess(ABC):
     """A child process on a fixed port and folder, so that it can die and come back."""
 
