@@ -25,7 +25,7 @@ READING = "reading '"
 
 
 def finished(
-    here: Rig, *, close_s: int | None, engine: EngineProcess | None = None
+    here: Rig, *, close_s: int | None, engine: EngineProcess | None = None, n_open: int = 1
 ) -> EngineProcess:
     """The fault is over: let an engine close every older window, commit, and end.
 
@@ -36,7 +36,7 @@ def finished(
     if close_s is not None:
         here.close_windows(close_s)
     engine.wait_for(READING)
-    here.wait_for_commit(n_open=1)
+    here.wait_for_commit(n_open=n_open)
     here.record("recovery_s", round(time.monotonic() - begun_s, 3))
     engine.terminate()
     engine.ends()
