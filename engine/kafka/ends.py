@@ -35,6 +35,11 @@ def hear(notice: Notice, consumer: Consumer, topic: str, progress: Progress) -> 
         log.warning("source.topic: %s", error.str())
 
 
+def errors_in(notices: list[Notice]) -> list[Notice]:
+    """Return the notices that are of no partition's end: they count without an assignment too."""
+    return [n for n in notices if n.error.code() != KafkaError._PARTITION_EOF]  # noqa: SLF001
+
+
 def records_behind(consumer: Consumer, topic: str, progress: Progress) -> int | None:
     """Return how many offsets are still to be read, None while that is unknown."""
     position = progress.position

@@ -18,12 +18,12 @@ from confluent_kafka.admin import AdminClient
 
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
-from engine.errors import BotsieveError
+from engine.errors import BotsieveError, DataLossError
 from engine.kafka.callbacks import Callbacks
 from engine.kafka.client import client_properties, consumer_properties, meaning, wait_for_topic
 from engine.kafka.commits import Commits
-from engine.kafka.ends import aim_at_present_ends, hear, records_behind
-from engine.kafka.fetch import Taken
+from engine.kafka.ends import aim_at_present_ends, errors_in, hear, records_behind
+from engine.kafka.fetch import Notice, Taken
 from engine.kafka.membership import InstanceLock, View, instance_id, refuse_second_engine
 from engine.kafka.native import open_fetch
 from engine.kafka.starts import Start, resolve_starts
@@ -99,8 +99,8 @@ class KafkaSource:
         properties = consumer_properties(self._conf, self._instance, n_partitions)
         self._session_s = int(properties["session.timeout.ms"]) / 1000
         on_commit = self._callbacks.guarded("committed", self._commits.on_commit)
-        callbacks = {**on_error, "on_commit": on_commit}
-        self._consumer = Consumer({**properties, **callbacks}, logger=log)
+        callbacks = on_error | {"on_commit": on_commit}
+        self._consumer = Consumer(properties | callbacks, logger=log)
         # one that is stopped already reads nothing: it needs no trial
         conf = replace(self._conf, drain="plain") if self._stopping.is_set() else self._conf
         self._fetch = open_fetch(self._consumer, conf, self._batch)
@@ -162,6 +162,7 @@ class KafkaSource:
             raise self._failure
         self._view.check()
         if epoch != self.epoch or not self._progress.partitions:
+            self._hear(errors_in(taken.notices))
             return None  # records of two assignments cannot be told apart: read them again
         return self._batch_of(taken)
 
@@ -196,20 +197,19 @@ class KafkaSource:
         self._held = False
         for p, start in starts.items():
             self._progress.position[p] = start.offset
-        offsets = ", ".join(f"{p} from {start.offset}" for p, start in starts.items())
-        log.info("source.topic: reading '%s', partition %s", self._conf.topic, offsets)
+        where = ", ".join(f"{p} from {start.offset}" for p, start in starts.items())
+        log.info("source.topic: reading '%s', partition %s", self._conf.topic, where)
         checkpoints = {p: start.checkpoint for p, start in starts.items()}
         return Assigned(self.epoch, len(self._progress.position), checkpoints)
 
     def _resolve(self, partitions: list[int]) -> dict[int, Start]:
-        newer = set(partitions) - self._known
         starts = resolve_starts(
             self._consumer,
             self._conf,
             partitions,
             blank=self._blank,
             complete_from_s=int(np.ceil(time.time())) + self._delay_s,
-            from_beginning=newer,
+            from_beginning=set(partitions) - self._known,
         )
         # a crash before the first close must find the same start again
         new = {p: (start.offset, start.checkpoint) for p, start in starts.items() if start.is_new}
@@ -219,8 +219,7 @@ class KafkaSource:
     def _batch_of(self, taken: Taken) -> Batch | None:
         records, progress, now_s = taken.records, self._progress, time.monotonic()
         progress.read(records.partition, records.offset, now_s=now_s)
-        for notice in taken.notices:
-            hear(notice, self._consumer, self._conf.topic, progress)
+        self._hear(taken.notices)
         if self._stop_at_end and not self._targets_wanted and (newly := progress.finish()):
             self._consumer.pause(self._partitions(newly))
         is_tick = now_s - self._tick_s >= TICK_S
@@ -238,6 +237,15 @@ class KafkaSource:
             time.time(),
             ended=not progress.going_on(),
         )
+
+    def _hear(self, notices: list[Notice]) -> None:
+        try:
+            for notice in notices:
+                hear(notice, self._consumer, self._conf.topic, self._progress)
+        except DataLossError:
+            if self._conf.on_data_loss == "fail":
+                raise
+            self._restart_wanted = True  # the start offsets will tell of the gap
 
     # -- ending, holding, committing -------------------------------------------------------------
 
