@@ -71,8 +71,7 @@ class KafkaSource:
         self.lag: int | None = None
         self.waited_s = 0.0
         self.last_poll_s = time.monotonic()
-        self._commits = Commits(conf.topic)
-        self._callbacks = Callbacks()
+        self._commits, self._callbacks = Commits(conf.topic), Callbacks()
         self._tick_s = 0.0
         self._progress = Progress([], now_s=self.last_poll_s)
 
@@ -291,10 +290,11 @@ class KafkaSource:
         return [TopicPartition(self._conf.topic, p) for p in partitions]
 
     def close(self) -> None:
-        """Wait for the commit in flight, leave the client, free the lock."""
+        """Wait for the commit in flight, end the client, free the lock."""
         deadline_s = time.monotonic() + CLOSE_S
         while self._commits.in_flight and time.monotonic() < deadline_s:
             self._consumer.poll(CALLBACK_S)
         self._fetch.close()
-        self._consumer.close()
+        # the client's own `close` hangs where the group assigns in that moment (librdkafka 4884)
+        del self._fetch, self._consumer
         self._lock.release()

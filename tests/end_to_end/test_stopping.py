@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -9,11 +11,12 @@ import pytest
 from tests.end_to_end.botgen_log import BotgenLog
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import event, window_ago
-from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, TO_THE_END, Rig
+from tests.services.kafka import ROOT
 from tests.services.process import LOOPBACK, free_port
 
 STOP_DEADLINE_S = 12.0
-"""5 s for the write in flight and 5 s for the client to leave, with a moment for a busy machine."""
+"""5 s for the write and 5 s for the commit in flight, with a moment for a busy machine."""
 
 
 def wait_for_keys(here: Rig, n_keys: int) -> None:
@@ -87,3 +90,10 @@ def test_the_demo_ends_by_itself_and_measures_its_verdicts(
     assert summary["events"] > 1_000
     assert summary["precision"] > 0.9
     assert summary["recall"] > 0.9
+
+
+def test_closed_while_the_group_assigns_it_ends(rig: Callable[..., Rig]) -> None:
+    here = rig()
+    module = "tests.end_to_end.close_while_assigned"
+    words = [sys.executable, "-m", module, here.kafka.bootstrap, here.topic]
+    subprocess.run(words, cwd=ROOT, check=True, timeout=DEADLINE_S)
