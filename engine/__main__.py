@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from engine import __version__
+from engine.allowlist import Allowlist
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
 from engine.config import AppConf, KafkaConf
 from engine.detections import addresses
@@ -92,6 +93,7 @@ def run_task(conf: AppConf) -> None:
 
 def check_files(conf: AppConf) -> None:
     """Refuse now what would only be found out when the run is over."""
+    Allowlist(conf.allow)
     if conf.labels is not None:
         load_labels(conf.labels)
     if conf.summary.json is not None and not Path(conf.summary.json).absolute().parent.is_dir():
@@ -208,6 +210,8 @@ def report(run: Run, demo: Embedded | None) -> None:
 def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
     """Return how to look at the keys, in a saved file where Redis goes away with the demo."""
     sink, saved = run.conf.sink, Path(tempfile.gettempdir()) / "botsieve-demo-keys.txt"
+    if sink.decisions == "none":
+        return "This was a dry run (sink.decisions=none): no decision was written."
     if demo is not None:
         n_keys = demo.save_keys(saved)
         if not run.conf.deploy.linger_s:

@@ -15,18 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.allowlist import Allowlist
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, decode_options
 from engine.batch.window import WindowSpec
+from engine.breaker import Breaker
 from engine.config import AppConf, FileConf, KafkaConf, SinkConf
 from engine.dead_letter import DeadLetter, DeadLetterFile, DeadLetterTopic, NoDeadLetter
 from engine.detections import Detections
 from engine.errors import ConfigError
+from engine.guards import Guards
 from engine.kafka.client import client_properties
 from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
+from engine.redis_flags import Pick
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_writer import RedisWriter, connection_to
@@ -72,6 +76,8 @@ class Run:
         )
         writer.may_write = self.source.is_current
         writer.on_abandoned = self.source.restart
+        guards = build_guards(self)
+        writer.before_batch, writer.let_through = guards.before_batch, guards.let_through
         self.pipeline = Pipeline(
             self.source,
             State(
@@ -159,6 +165,26 @@ def build_sink(run: Run) -> Sink:
         connection, scripts=SCRIPTS[conf.layout], stopping=run.stopping, on_state=note_state
     )
     return RedisSink(conf, rules, times, writer=writer, seed=seed, stage=run.metrics.stage)
+
+
+def build_guards(run: Run) -> Guards:
+    """Return what may keep verdicts from becoming decisions."""
+    conf, mask = run.conf, run.rules.enforce_mask
+    times = timing(conf.sink, run.rules, event_clock=True)
+    share, n = conf.guard.max_flagged_share, conf.guard.min_addresses
+    breaker = Breaker(max_share=share, min_addresses=n, enforce_mask=mask, times=times)
+    return Guards(
+        Allowlist(conf.allow),
+        breaker if share < 1 else None,
+        enforce_mask=mask,
+        flagged_among=run.sink.flagged_among if isinstance(run.sink, RedisSink) else nobody,
+        metrics=run.metrics,
+    )
+
+
+def nobody(pick: Pick) -> list[bytes]:
+    """Return whom the sink flags already, where it keeps nothing."""
+    return []
 
 
 def counts_from_event(conf: AppConf) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import ConfigError
 from engine.kafka_properties import check_properties
+from engine.networks import ALLOWED, NAMED, spans_of
 from engine.schema import (
     Group,
     NotEmpty,
@@ -20,6 +21,7 @@ from engine.schema import (
     Range,
     check_different,
     check_fields,
+    check_items,
     check_range,
     refusal,
 )
@@ -205,6 +207,7 @@ class SinkConf(Group):
     password_file: Annotated[str | None, "file with its password; else REDIS_PASSWORD"] = None
     layout: Annotated[str, OneOf("keys", "sets", "hash"), "how Redis holds it"] = "keys"
     statistics: Annotated[str, OneOf("all", "flagged", "none"), "whose are written"] = "all"
+    decisions: Annotated[str, OneOf("all", "none"), "none: a dry run, only statistics"] = "all"
     ttl_s: Annotated[int, TTL_S, "how long a decision stays after its window"] = 600
     statistics_ttl_s: Annotated[int, TTL_S, "how long statistics stay"] = 600
     prefix: PrefixConf = field(default_factory=PrefixConf)
@@ -232,6 +235,41 @@ class TtlConf(Group):
 
     key: ClassVar[str] = "ttl"
     clock: Annotated[str, OneOf("auto", "event", "write"), "what a TTL counts from"] = "auto"
+
+
+@dataclass
+class AllowConf(Group):
+    """Addresses that never get a decision."""
+
+    key: ClassVar[str] = "allow"
+    cidrs: Annotated[list[str], "addresses and CIDRs"] = field(default_factory=list)
+    path: Annotated[str | None, "file with more, one a line; read again when changed"] = None
+    named: Annotated[list[str], f"of {', '.join(NAMED)}"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network, and names that are not known."""
+        super().__post_init__()
+        check_items("allow.cidrs", self.cidrs, is_network, allowed=ALLOWED)
+        check_items("allow.named", self.named, NAMED.__contains__, allowed=", ".join(NAMED))
+
+
+def is_network(text: str) -> bool:
+    """Whether `text` is an address or a CIDR."""
+    try:
+        return bool(spans_of(text))
+    except ValueError:
+        return False
+
+
+@dataclass
+class GuardConf(Group):
+    """Stops decisions when suddenly too many addresses would get one."""
+
+    key: ClassVar[str] = "guard"
+    max_flagged_share: Annotated[
+        float, Range(0.0001, 1), "of a window's addresses, newly flagged; 1: off"
+    ] = 1.0
+    min_addresses: Annotated[int, Range(1, 10**9), "windows with fewer are not judged"] = 20
 
 
 @dataclass
@@ -286,6 +324,8 @@ class AppConf(Group):
     rules: RulesConf = field(default_factory=RulesConf)
     sink: SinkConf = field(default_factory=SinkConf)
     ttl: TtlConf = field(default_factory=TtlConf)
+    allow: AllowConf = field(default_factory=AllowConf)
+    guard: GuardConf = field(default_factory=GuardConf)
     dead_letter: DeadLetterConf = field(default_factory=DeadLetterConf)
     summary: SummaryConf = field(default_factory=SummaryConf)
     deploy: DeployConf = field(default_factory=DeployConf)

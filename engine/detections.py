@@ -119,7 +119,10 @@ class Detections:
         is_first = self.flagged.add(flagged)
         metrics.addresses_flagged = len(self.flagged)
         nth = pl.Series(np.where(is_first, n_before + np.cumsum(is_first), 0))
-        new = flagged.with_columns(nth=nth).filter(pl.col("new_mask") != 0)
+        # What was known early, but held back by a guard, is new only now.
+        masks = (flagged[name].to_numpy() for name in ("mask", "new_mask"))
+        new_mask = pl.Series(np.where(is_first, *masks))
+        new = flagged.with_columns(nth=nth, new_mask=new_mask).filter(pl.col("new_mask") != 0)
         if self._event_clock and not n_expired:
             waited_ms = now_s * 1000 - new["crossed_ms"].to_numpy()
             metrics.time_to_detect.add(waited_ms / 1000)

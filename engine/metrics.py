@@ -89,6 +89,9 @@ class Metrics:
     keys_written: int = 0
     expired: int = 0
     addresses_flagged: int = 0
+    suppressed_allowlisted: int = 0
+    guard_tripped: int = 0
+    guard_open: bool = False
     flagged_by_reason: Counter[str] = field(default_factory=Counter)
     time_to_detect: Histogram = field(default_factory=Histogram)
     stage_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -141,6 +144,8 @@ class Metrics:
             "flagged": self.flagged,
             "flagged_by_reason": dict(self.flagged_by_reason),
             "addresses_flagged": self.addresses_flagged,
+            "suppressed_allowlisted": self.suppressed_allowlisted,
+            "guard_tripped": self.guard_tripped,
             "keys_written": self.keys_written,
             "decisions_expired": self.expired,
             "seconds": round(seconds, 3),

@@ -4,7 +4,7 @@
     2 decode   bytes to events; what is none is rejected, its neighbours are not touched
     3 add      events into panes; monotone rules decide at once
     4 close    the watermark closes windows; every address of them is judged
-    5 write    decisions, then statistics in chunks; every reply is counted
+    5 write    decisions that the guards let through, then statistics in chunks; replies are counted
     6 commit   restart offsets of what is acknowledged, by the thread that owns the source
 
 The steps run one after the other for files and tests, or in three threads (1 and 6, 2 to 4, 5) with

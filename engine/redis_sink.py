@@ -7,18 +7,21 @@ sets  the oldest: members of two sets, final values only, which pile up until th
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
+import redis
 from numpy.typing import NDArray
 
 from engine.batch.verdict import Verdicts
 from engine.config import SinkConf
 from engine.kernels import render as form
 from engine.kernels.expiry import AGAIN, FIRST, UNSURE
+from engine.redis_flags import MAX_LOOKED_AT, Pick, look, scan_of
 from engine.redis_scripts import EXPIRE_LATER, KEEP_LATER, KEEP_LATER_FIELD, sha1
 from engine.redis_writer import RedisWriter
 from engine.rules import RuleSet
@@ -26,10 +29,13 @@ from engine.sinks import (
     Decisions,
     Timing,
     Written,
+    kinds_of,
     picked,
     statistics_rows,
     value_form,
 )
+
+log = logging.getLogger(__name__)
 
 KEY, VALUE, TTL = form.KEY + form.BULK, form.VALUE + form.BULK, form.TTL + form.BULK
 ADDRESS, MEMBER = form.ADDRESS + form.BULK, form.MEMBER + form.BULK
@@ -96,11 +102,10 @@ class RedisSink:
         self._rules, self._timing, self._writer = rules, times, writer
         self._is_sets = conf.layout == "sets"
         self._statistics = statistics_layout(conf)
-        kinds = ((rules.enforce_mask, False), (rules.shadow_mask, True))
+        self._scan = scan_of(conf)
         self._kinds = [
             (Decisions(mask, times, seed=seed), decision_layout(conf, shadow=shadow))
-            for mask, shadow in kinds
-            if mask
+            for mask, shadow in kinds_of(conf, rules)
         ]
 
     def open(self) -> None:
@@ -155,6 +160,17 @@ class RedisSink:
         command = np.frombuffer(expire(layout.set_name, rows.ttl_s.max(), now_s), np.uint8)
         answer = self._writer.write(rows.ttl_s[:1], lambda where, late_s: command)
         return Written(0, 0, complete=answer is not None)
+
+    def flagged_among(self, pick: Pick) -> list[bytes] | None:
+        """Return the addresses with a decision that `pick` takes, as far as we may look."""
+        try:
+            found = look(self._writer.ask, self._scan, pick)
+        except redis.ResponseError as error:
+            log.info("allow: whom Redis holds as flagged already is not looked for: %s", error)
+            return []
+        if found is not None and not found.whole:
+            log.info("allow: looked for flags among the first %d keys only", MAX_LOOKED_AT)
+        return None if found is None else found.addresses
 
     def forget(self) -> None:
         """Compare with what Redis holds at the next write of each address."""

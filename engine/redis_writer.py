@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +29,8 @@ from engine.errors import AuthError, ConfigError, UnavailableError
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 5.0
+TLS_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
+VERIFIED = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
 PASSING_ERRORS = (ConnectionError, TimeoutError, OSError)
 RECEIVE_BYTES = 1 << 20
 PART_ROWS = 1_250
@@ -107,15 +111,24 @@ def connection_to(url: str, *, username: str | None, password: str | None) -> Wi
     try:
         options = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        problem = f"'{url}' is no Redis address: {error}"
+        problem = f"is no Redis address: {error}"  # it may hold a password, so it is not shown
         raise ConfigError(key="sink.url", problem=problem) from None
+    for name in TLS_FILES & options.keys():
+        if not Path(options[name]).is_file():
+            problem = f"{name}={options[name]!r} is not there; give the path of a file"
+            raise ConfigError(key="sink.url", problem=problem)
     kinds = {SSLConnection: MassSSLConnection, UnixDomainSocketConnection: MassUnixConnection}
     kind = kinds.get(options.pop("connection_class", None), MassConnection)
-    options.setdefault("socket_timeout", TIMEOUT_S)
-    options.setdefault("socket_connect_timeout", TIMEOUT_S)
+    defaults: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    if kind is MassSSLConnection:
+        defaults |= VERIFIED
     options["username"] = username or options.get("username")
     options["password"] = password or options.get("password")
-    connection: Wire = kind(**options, protocol=2, retry=Retry(NoBackoff(), 0))
+    try:
+        connection: Wire = kind(**defaults | options, protocol=2, retry=Retry(NoBackoff(), 0))
+    except (TypeError, redis.RedisError):
+        problem = "has an option behind the `?` that the client does not take"
+        raise ConfigError(key="sink.url", problem=problem) from None
     return connection
 
 
@@ -152,6 +165,9 @@ class RedisWriter:
                 self._connection.read_response()
         except (AuthenticationError, AuthorizationError) as error:
             raise AuthError(refusal(str(error))) from None
+        except ConnectionError as error:
+            refuse_certificate(error)
+            raise
         except redis.ResponseError as error:
             self._connection.disconnect()
             if str(error).encode().startswith(REFUSED):
@@ -159,6 +175,17 @@ class RedisWriter:
             raise ConnectionError(str(error)) from None
         self._open = True
         self._on_state(True)
+
+    def ask(self, *words: str) -> Any:
+        """Return the reply to one command, None where Redis is away; raise what it refuses."""
+        if not self._open:
+            return None
+        try:
+            self._connection.send_command(*words)
+            return self._connection.read_response()
+        except PASSING_ERRORS as error:
+            self._lost(error)
+            return None
 
     def write(self, ttl_s: NDArray[np.int64], render: Render) -> NDArray[np.bool_] | None:
         """Write a command for each row, until it is acknowledged or its TTL is over.
@@ -227,6 +254,18 @@ def failed_in(replies: bytes) -> NDArray[np.int64]:
 def kept_in(replies: bytes) -> NDArray[np.bool_]:
     """Return for each reply whether Redis keeps a later value."""
     return np.array([line == KEPT for line in replies.splitlines(keepends=True)])
+
+
+def refuse_certificate(error: Exception) -> None:
+    """Raise where the client could not connect because of the server's certificate."""
+    cause = error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        why = cause.verify_message.rstrip(".")
+        problem = (
+            f"sink.url: the certificate of Redis is refused: {why}; name the host as the "
+            "certificate does, and its CA behind the URL: ?ssl_ca_certs=FILE"
+        )
+        raise AuthError(problem) from None
 
 
 def refusal(message: str) -> str:

@@ -8,7 +8,7 @@ Strict: a bool is no number, text is neither, and a number is finite.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
@@ -159,6 +159,16 @@ def check_fields(group: Any, key: str) -> None:
             is_unquoted = declaration.plain is str and isinstance(value, int | float)
             allowed = f"{declaration}, in quotes" if is_unquoted else str(declaration)
             raise refusal(f"{key}.{name}" if key else name, value, allowed=allowed)
+
+
+def check_items(
+    key: str, items: list[str], is_good: Callable[[str], bool], *, allowed: str
+) -> None:
+    """Refuse the first item of a list of texts that is none, or not good."""
+    for index, item in enumerate(items):
+        if not isinstance(item, str) or not is_good(item):
+            at = f"{key}[{index}]"
+            raise refusal(at, item, allowed=allowed)
 
 
 def check_range(key: str, value: float, *, low: float, high: float) -> None:

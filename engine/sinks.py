@@ -132,6 +132,12 @@ def value_form(verdicts: Verdicts, rules: RuleSet) -> form.ValueForm:
     )
 
 
+def kinds_of(conf: SinkConf, rules: RuleSet) -> list[tuple[int, bool]]:
+    """Return (rules, whether they are only watched) of each kind of decision that is written."""
+    kinds = [(rules.enforce_mask, False), (rules.shadow_mask, True)]
+    return [kind for kind in kinds if kind[0] and conf.decisions == "all"]
+
+
 class KeyValue(NamedTuple):
     """A key as Redis would hold it."""
 
@@ -226,11 +232,10 @@ class ConsoleSink:
     ) -> None:
         """Print to `out`."""
         self._conf, self._rules, self._timing, self._out = conf, rules, times, out
-        prefixes = {rules.enforce_mask: conf.prefix.decision, rules.shadow_mask: conf.prefix.shadow}
+        prefixes = {False: conf.prefix.decision.encode(), True: conf.prefix.shadow.encode()}
         self._kinds = [
-            (Decisions(mask, times, seed=seed), prefix.encode())
-            for mask, prefix in prefixes.items()
-            if mask
+            (Decisions(mask, times, seed=seed), prefixes[shadow])
+            for mask, shadow in kinds_of(conf, rules)
         ]
 
     def open(self) -> None:

@@ -12,6 +12,7 @@ from engine.batch.decode import DecodeOptions, Records, decode, decode_options
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.config import SinkConf
 from engine.detections import Detections
+from engine.kernels.ranges import parsed, ranges_of, within
 from engine.kernels.table import FIRST_CAPACITY
 from engine.metrics import Metrics
 from engine.rules import RuleSet
@@ -50,6 +51,8 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
         sink.write_statistics(verdicts, now_s=0.0)
     if windows.running is not None:
         windows.running.compact()
+    _, high, low = parsed(addresses)
+    within(ranges_of([(0, 1)]), high, low)
     sink.statistics()
     decisions = Decisions(rules.enforce_mask, times, seed=np.uint64(seed))
     decisions.agree(decisions.decide(verdicts, now_s=0.0).rows)

@@ -62,6 +62,8 @@ class Writer:
         self.ended = False  # the end of the input is written
         self.may_write: Callable[[int], bool] = lambda epoch: True
         self.on_abandoned: Callable[[int], None] = lambda epoch: None
+        self.before_batch: Callable[[], None] = lambda: None
+        self.let_through: Callable[[Verdicts], Verdicts] = lambda verdicts: verdicts
 
     @property
     def n_pending(self) -> int:
@@ -82,6 +84,7 @@ class Writer:
         if outcome.epoch != self._epoch:
             self._epoch = outcome.epoch
             self._sink.forget()
+        self.before_batch()
         for verdicts in outcome.verdicts:
             self._write(verdicts, outcome.epoch, self._write_decisions)
         self._dead_letter.write(outcome.rejects)
@@ -138,9 +141,10 @@ class Writer:
 
     def _write_decisions(self, verdicts: Verdicts) -> Written:
         reach("decisions")
-        written = self._sink.write_decisions(verdicts, now_s=self._clock())
+        decided = self.let_through(verdicts)
+        written = self._sink.write_decisions(decided, now_s=self._clock())
         if written.complete:
-            self._observe(verdicts, now_s=self._clock(), n_expired=written.n_expired)
+            self._observe(decided, now_s=self._clock(), n_expired=written.n_expired)
         return written
 
     def _write_statistics(self, verdicts: Verdicts) -> Written:

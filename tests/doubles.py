@@ -7,7 +7,7 @@ Only the edge is doubled: decoding, windows, rules and the order of effects are 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from engine.batch.window import WindowSpec
 from engine.config import RuleConf, SinkConf
 from engine.dead_letter import NoDeadLetter
 from engine.detections import Detections, addresses
+from engine.guards import Guards
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
 from engine.rules import RuleSet, load_rules
@@ -178,6 +179,7 @@ class Run:
         seed: int = SEED,
         max_keys: int = 10_000_000,
         commits: list[Commit] | None = None,
+        guards: Callable[[RuleSet, Metrics], Guards] | None = None,
     ) -> None:
         """`commits` gets every commit appended as it happens, so that lazy polls can look at it."""
         self.config, self.rules = config, rule_set(config)
@@ -202,6 +204,9 @@ class Run:
             observe=self.detections,
             metrics=self.metrics,
         )
+        if guards is not None:
+            guard = guards(self.rules, self.metrics)
+            writer.before_batch, writer.let_through = guard.before_batch, guard.let_through
         spec = window_spec(config, max_keys=max_keys)
         pipeline = Pipeline(
             source,

@@ -326,9 +326,41 @@ def test_invalid_config_has_exit_code_78() -> None:
      "rules.rules=[{_target_: logging.FileHandler, filename: trace}]",
      "source.kafka={_target_: logging.FileHandler, filename: trace}"],
 )  # fmt: skip
-def test_hostile_words_are_refused_and_leave_nothing(word: str, folder: Path) -> None:
+def test_f2_hostile_words_are_refused_and_leave_nothing(word: str, folder: Path) -> None:
     refused(word)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", [*KEYS, *GROUPS, "rules.rules[0]", "source.kafka.x", "config"])
+def test_f2_no_key_takes_a_target(key: str, folder: Path) -> None:
+    target = "{_target_: logging.FileHandler, filename: trace}"
+    for word in (f"{key}._target_=logging.FileHandler", f"{key}={target}", f"+{key}={target}",
+                 f"{key}=[{target}]"):  # fmt: skip
+        refused(word)
+    (folder / "site.yaml").write_text(f"{key}: {target}")
+    refused("config=site.yaml")
+    refused("rules.path=site.yaml")
+    assert [path.name for path in folder.iterdir()] == ["site.yaml"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["+hydra.callbacks.x={_target_: logging.FileHandler, filename: trace}", "--config-dir=trace",
+     "--config-path=trace", "--config-name=trace", "--multirun", "--run", "--info=all"],
+)  # fmt: skip
+def test_f2_hostile_words_start_nothing(word: str, tmp_path: Path) -> None:
+    stranger = tmp_path / "trace"
+    stranger.mkdir()
+    (stranger / "config.yaml").write_text("view: none\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", word],
+        cwd=tmp_path, env={"PYTHONPATH": str(bundled("conf").parent)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.startswith("botsieve: ")
+    assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == [stranger, stranger / "config.yaml"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"a: \x01", b"source.topic: a\xe9"])
@@ -387,7 +419,7 @@ def test_help_lists_every_key_and_preset() -> None:
     for group in GROUPS:
         for option in options(group):
             assert any(line.startswith(f"  {group}={option} ") for line in lines)
-    assert len(lines) <= 120
+    assert len(lines) <= 130
 
 
 def test_help_shows_the_defaults_as_they_can_be_typed() -> None:

@@ -22,12 +22,14 @@ LAYERS = {
     "wiring": {"assembly", "embedded", "warm_up"},
     "composition": {"settings"},
     "shown": {"terminal"},
-    "run": {"detections", "metrics", "pipeline", "spark", "state", "writer"},
+    "run": {"breaker", "detections", "guards", "metrics", "pipeline", "spark", "state", "writer"},
     "sources and sinks": {
+        "allowlist",
         "dead_letter",
         "kafka",
         "progress",
         "labels",
+        "redis_flags",
         "redis_scripts",
         "redis_sink",
         "redis_writer",
@@ -38,7 +40,7 @@ LAYERS = {
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
     "config": {"config", "kafka_properties"},
-    "ground": {"failpoints", "paths", "schema"},
+    "ground": {"failpoints", "networks", "paths", "schema"},
     "errors": {"errors"},
 }
 DEPTH = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names}

@@ -36,6 +36,7 @@ def full_summary(**changes: Any) -> dict[str, Any]:
     metrics.windows, metrics.windows_partial, metrics.verdicts, metrics.flagged = 12, 1, 10_020, 35
     metrics.flagged_by_reason.update({"click_view_rate": 8, "event_rate": 30})
     metrics.addresses_flagged, metrics.keys_written, metrics.expired = 3, 12_034, 12
+    metrics.suppressed_allowlisted, metrics.guard_tripped = 4, 1
     metrics.time_to_detect.add(np.array([0.01] * 10 + [1.3]))
     metrics.stage_s.update(fetch=71, decode=2, write=12)
     scores = {"precision": 0.98, "recall": None, "labelled": 1020, "unlabelled": 0}
@@ -52,7 +53,9 @@ def test_summary_of_a_run_without_an_event_is_all_zeros() -> None:
     assert lines["events"] == "0 in 0s, 0/s"
     assert lines["late"] == lines["rejected"] == lines["windows"] == "0"
     assert lines["flagged"] == "0 addresses"
-    assert lines.keys().isdisjoint({"labels", "detected", "reasons", "stages", "left out"})
+    assert lines.keys().isdisjoint(
+        {"labels", "detected", "reasons", "stages", "left out", "allowed", "held"}
+    )
 
 
 def test_summary_says_everything_in_few_aligned_lines() -> None:
@@ -66,6 +69,8 @@ def test_summary_says_everything_in_few_aligned_lines() -> None:
         "windows": "12, 1 of them partial: their beginning was not read",
         "verdicts": "10,020, 35 of them flagged",
         "flagged": "3 addresses",
+        "allowed": "4 verdicts without a decision: of addresses on the allowlist",
+        "held": "1 window without decisions: over guard.max_flagged_share",
         "reasons": "event_rate 30, click_view_rate 8",
         "labels": "precision 0.980, recall - over 1,020 labelled addresses",
         "detected": "10.1ms p50, 1.3s p95, 1.3s max after the limit was crossed",

@@ -121,6 +121,7 @@ def busy_metrics(metrics: Metrics) -> None:
     metrics.late, metrics.rejected = {0: (7, 9, 3)}, Counter(not_json=5, bad_ip=2)
     metrics.open_windows, metrics.windows, metrics.lag = 4, 12, 17
     metrics.watermark_s, metrics.overflow = NOON_S + 1, 2
+    metrics.suppressed_allowlisted, metrics.guard_tripped, metrics.guard_open = 6, 1, True
     metrics.stage_s |= dict.fromkeys(("fetch", "decode", "accumulate", "judge"), 2)
     metrics.stage_s |= {"encode": 1, "write": 1}
 
@@ -246,6 +247,8 @@ def test_live_view_shows_every_counter(
         "late      7 events",
         "rejected  7: not_json 5, bad_ip 2",
         "left out  2 events beyond window.max_keys",
+        "allowed   6 verdicts",
+        "held      1 window, no decision is written now",
         "12:00:09, up 4s",
     ]
     assert [fact for fact in facts if fact not in text] == []

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.kernels.accumulate import Crossings
 from engine.kernels.judge import judge_rows
@@ -55,6 +56,13 @@ class Verdicts(NamedTuple):
         masked = self.with_only(rules_mask)
         fired = pl.col("mask" if self.final else "new_mask") != 0
         return self._replace(frame=masked.frame.filter(fired))
+
+    def spared(self, places: NDArray[np.int64]) -> Verdicts:
+        """Return the same rows; at these places no rule has fired."""
+        masks = {name: self.frame[name].to_numpy().copy() for name in ("mask", "new_mask")}
+        for mask in masks.values():
+            mask[places] = 0
+        return self._replace(frame=self.frame.with_columns(**masks))
 
 
 def newest_rows(windows: list[Verdicts]) -> list[Verdicts]:

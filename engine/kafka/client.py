@@ -43,6 +43,7 @@ OWNED = {
 PREFETCHED_KB = 24_576  # of values, over all partitions; with what belongs to each, 200 MB
 LEAST_PREFETCHED_KB = 256
 WAITING_LINE_S = 30.0
+BAD_CERTIFICATE = "certificate verify failed"  # other failures of a handshake may pass
 
 AUTHENTICATION = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001
 AUTHORIZATION = {
@@ -73,6 +74,12 @@ def meaning(error: KafkaError) -> BotsieveError | None:
     code = error.code()
     if code in AUTHENTICATION:
         problem = f"source.kafka: the broker refuses us: {error.str()}; check the sasl.* keys"
+        return AuthError(problem)
+    if code == KafkaError._SSL and BAD_CERTIFICATE in error.str():  # noqa: SLF001
+        problem = (
+            "source.kafka: the broker's certificate is refused: check ssl.ca.location, and that "
+            "source.bootstrap_servers names the host as the certificate does"
+        )
         return AuthError(problem)
     if code in AUTHORIZATION:
         problem = f"source.kafka: the broker refuses us {AUTHORIZATION[code]}: {error.str()}"

@@ -45,7 +45,10 @@ def fitted(value: Any, declaration: Declared, key: str) -> Any:
     """Return `value` with the type that its field has, where it can have that at all."""
     if declaration.plain is list and isinstance(value, list):
         (kind,) = get_args(declaration.kind)
-        return [item_of(kind, item, f"{key}[{index}]") for index, item in enumerate(value)]
+        of_items = declaration._replace(kind=kind)
+        return [fitted(item, of_items, f"{key}[{index}]") for index, item in enumerate(value)]
+    if is_group(declaration.kind):
+        return item_of(declaration.kind, value, key)
     if isinstance(value, ResolvedText):
         return str(value) if declaration.plain is str else scalar(value)
     if declaration.plain is str and isinstance(value, int) and not isinstance(value, bool):

@@ -96,4 +96,4 @@ def spelled(value: Any) -> str:
     """Return a value as it is written behind `key=`."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return "[...]" if isinstance(value, list) else str(value)
+    return "[...]" if isinstance(value, list) and value else str(value)

@@ -108,7 +108,7 @@ def facts(shown: Shown) -> list[Fact]:
 
 
 def losses(metrics: Metrics) -> Iterator[Fact]:
-    """Yield what did not count, where there is any."""
+    """Yield what did not count or was held back, where there is any."""
     late, n_rejected = n_late(metrics), sum(dict(metrics.rejected).values())
     if late:
         yield Fact("late", counted(late, "event"))
@@ -117,6 +117,12 @@ def losses(metrics: Metrics) -> Iterator[Fact]:
     if metrics.overflow:
         text = f"{counted(metrics.overflow, 'event')} beyond window.max_keys"
         yield Fact("left out", text, "bold")
+    if metrics.suppressed_allowlisted:
+        yield Fact("allowed", counted(metrics.suppressed_allowlisted, "verdict"))
+    if metrics.guard_tripped:
+        now = ", no decision is written now" if metrics.guard_open else ""
+        style = "bold red" if metrics.guard_open else ""
+        yield Fact("held", f"{counted(metrics.guard_tripped, 'window')}{now}", style)
 
 
 def side_by_side(pairs: Sequence[Fact], width: int) -> Text:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.text import Text
 
 from engine.config import PrefixConf
 from engine.errors import ConfigError
+from engine.redis_flags import glob
 from engine.terminal.readings import UNKNOWN, counted, duration, listed, number
 
 MIN_WIDTH = 40
@@ -87,6 +87,12 @@ def verdict_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
     yield "windows", number(summary["windows"]) + cut
     yield "verdicts", f"{number(summary['verdicts'])}, {number(summary['flagged'])} of them flagged"
     yield "flagged", counted(summary["addresses_flagged"], "address")
+    if summary["suppressed_allowlisted"]:
+        n = counted(summary["suppressed_allowlisted"], "verdict")
+        yield "allowed", f"{n} without a decision: of addresses on the allowlist"
+    if summary["guard_tripped"]:
+        n = counted(summary["guard_tripped"], "window")
+        yield "held", f"{n} without decisions: over guard.max_flagged_share"
     if summary["flagged_by_reason"]:
         yield "reasons", listed(summary["flagged_by_reason"])
     if "precision" in summary:
@@ -195,8 +201,3 @@ def commands(layout: str, prefixes: PrefixConf, example: str | None) -> Iterator
         key = shlex.quote(prefixes.decision + ip)
         yield f"--scan --pattern {shlex.quote(glob(prefixes.decision) + '*')}"
         yield from (f"GET {key}", f"TTL {key}", statistics)
-
-
-def glob(text: str) -> str:
-    """Return a pattern that matches this text only."""
-    return re.sub(r"([\\*?\[\]])", r"\\\1", text)

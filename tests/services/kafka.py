@@ -39,6 +39,8 @@ FOREVER_MS = 2**63 - 1
 OFFSETS_TOPIC = "__consumer_offsets"
 OFFSET_KEYS = (b"\x00\x00", b"\x00\x01")
 """The versions of a key under which an offset is stored; others are about members."""
+SCRAM = "SCRAM-SHA-512"
+TLS_HOST = "localhost"
 
 Row = tuple[int, bytes | None, int | None, bytes | None]
 
@@ -56,7 +58,8 @@ NODE = {
     "node.id": 1,
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": (
-        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT"
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,"
+        "PROXIED:PLAINTEXT"
     ),
     "auto.create.topics.enable": "false",
     "num.partitions": 1,
@@ -83,8 +86,9 @@ NODE = {
 
 
 class KafkaBroker(ServiceProcess):
-    """A Kafka node; `users` (name: password) adds a SASL PLAIN listener behind ACLs.
+    """A Kafka node; `users` (name: password) adds a SASL listener behind ACLs.
 
+    It is PLAIN over plain TCP, or with `keystore` (PEM: key and certificates) SCRAM over TLS.
     `proxy_port` adds a listener at `proxied_port` whose clients are sent to that port, where a
     proxy waits for them.
     """
@@ -96,20 +100,24 @@ class KafkaBroker(ServiceProcess):
         *,
         users: Mapping[str, str] | None = None,
         proxy_port: int | None = None,
+        keystore: Path | None = None,
         properties: Mapping[str, str] | None = None,
         jvm_options: Iterable[str] = JVM_OPTIONS,
     ) -> None:
         """Choose the ports; `properties` go over the node's own."""
         super().__init__(folder, port)
         self.bootstrap = f"{LOOPBACK}:{self.port}"
-        self.sasl_bootstrap = f"{LOOPBACK}:{free_port()}" if users else ""
+        sasl_host = LOOPBACK if keystore is None else TLS_HOST
+        self.sasl_bootstrap = f"{sasl_host}:{free_port()}" if users else ""
+        self._users, self._keystore = dict(users or {}), keystore
         self.proxied_port = free_port()
         self._proxy = f"{LOOPBACK}:{proxy_port}" if proxy_port else ""
         self._controller = f"{LOOPBACK}:{free_port()}"
         self._jvm_options = tuple(jvm_options)
         self._producers: dict[frozenset[tuple[str, str]], Producer] = {}
         self._config_path = folder / "server.properties"
-        settings = NODE | self._addresses() | _access(users or {}) | dict(properties or {})
+        access = _access(self._users, keystore) if users else {}
+        settings = NODE | self._addresses() | access | dict(properties or {})
         self._config_path.write_text("".join(f"{key}={settings[key]}\n" for key in settings))
 
     def argv(self) -> list[str]:
@@ -217,7 +225,10 @@ class KafkaBroker(ServiceProcess):
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # With "=": an id may begin with a dash.
-        storage_tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}")
+        storage_tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
+        if self._keystore is not None:
+            for name, password in self._users.items():
+                storage_tool += ["--add-scram", f"{SCRAM}=[name={name},password={password}]"]
         with self.log_path.open("ab") as log:
             done = subprocess.run(
                 self._java(*storage_tool, "-c", str(self._config_path)),
@@ -232,7 +243,7 @@ class KafkaBroker(ServiceProcess):
     def _addresses(self) -> dict[str, object]:
         public = f"PLAINTEXT://{self.bootstrap}"
         if self.sasl_bootstrap:
-            public += f",SASL://{self.sasl_bootstrap}"
+            public += f",{'TLS' if self._keystore else 'SASL'}://{self.sasl_bootstrap}"
         behind = f",PROXIED://{LOOPBACK}:{self.proxied_port}" if self._proxy else ""
         return {
             "listeners": f"{public}{behind},CONTROLLER://{self._controller}",
@@ -252,17 +263,28 @@ def _key_start(group: str, topic: str) -> bytes:
     return b"".join(struct.pack(">h", len(name)) + name.encode() for name in (group, topic))
 
 
-def _access(users: Mapping[str, str]) -> dict[str, object]:
+def _access(users: Mapping[str, str], keystore: Path | None) -> dict[str, object]:
     """SASL users need ACLs; whoever comes by the plain listener may do everything."""
-    if not users:
-        return {}
-    accounts = " ".join(f'user_{name}="{password}"' for name, password in users.items())
-    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    return {
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl.plain.sasl.jaas.config": f"{module} required {accounts};",
+    authorizer = {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
+    }
+    modules = "org.apache.kafka.common.security"
+    if keystore is not None:
+        return authorizer | {
+            "sasl.enabled.mechanisms": SCRAM,
+            "listener.name.tls.scram-sha-512.sasl.jaas.config": (
+                f"{modules}.scram.ScramLoginModule required;"
+            ),
+            "listener.name.tls.ssl.keystore.type": "PEM",
+            "listener.name.tls.ssl.keystore.location": keystore,
+        }
+    accounts = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+    return authorizer | {
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl.plain.sasl.jaas.config": (
+            f"{modules}.plain.PlainLoginModule required {accounts};"
+        ),
     }
 
 

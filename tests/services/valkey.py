@@ -30,9 +30,11 @@ class ValkeyServer(ServiceProcess):
         *,
         arguments: tuple[str, ...] = (),
         client_settings: Mapping[str, Any] | None = None,
+        binary: Path = BINARY,
     ) -> None:
         """Choose the port; `arguments` come after our own, so they win."""
         super().__init__(folder, port)
+        self._binary = binary
         self._arguments = arguments
         self._client_settings = dict(client_settings or {})
 
@@ -44,7 +46,7 @@ class ValkeyServer(ServiceProcess):
     def argv(self) -> list[str]:
         """The server, bound to loopback, saving nothing."""
         own = ["--port", str(self.port), "--bind", LOOPBACK, "--save", "", "--appendonly", "no"]
-        return [str(BINARY), *own, "--dir", str(self.folder), *self._arguments]
+        return [str(self._binary), *own, "--dir", str(self.folder), *self._arguments]
 
     def is_ready(self) -> bool:
         """Any reply will do: a server that wants a password first is up as well."""
