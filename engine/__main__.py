@@ -26,6 +26,7 @@ from engine.detections import addresses
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
 from engine.kafka.source import KafkaSource
+from engine.kernel_cache import mended
 from engine.labels import load_labels
 from engine.metrics import Metrics
 from engine.settings.compose import compose, help_text
@@ -75,7 +76,7 @@ def run_task(conf: AppConf) -> None:
     check_files(conf)
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
-    warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1)
+    mended(lambda: warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1))
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)

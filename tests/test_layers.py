@@ -38,7 +38,7 @@ LAYERS = {
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
     "config": {"config", "kafka_properties"},
-    "ground": {"paths", "schema"},
+    "ground": {"kernel_cache", "paths", "schema"},
     "errors": {"errors"},
 }
 DEPTH = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from engine.kernels.compiled import kernel
 from engine.kernels.frozen import frozen
 from engine.kernels.table import EMPTY, FIRST_CAPACITY, capacity_for, empty_slots, find
 
@@ -68,7 +68,7 @@ def admit(
     note_expiries(table, seed, frozen(high), frozen(low), frozen(expiry_s), action)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def note_expiries(
     table: ExpiryArrays,
     seed: np.uint64,
@@ -101,7 +101,7 @@ def agree(
     note_agreed(table, seed, frozen(high), frozen(low))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def note_agreed(
     table: ExpiryArrays, seed: np.uint64, high: NDArray[np.uint64], low: NDArray[np.uint64]
 ) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.compiled import kernel
 from engine.kernels.table import EMPTY, capacity_for, doubled, doubled_table, empty_slots
 
 # Counts are uint32: 2^32 events of one address need 1.2 million a second for an hour.
@@ -85,7 +85,7 @@ def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
     return pane
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
     """Append a key whose place in slots is `at`; return its index."""
     index: Int = pane.used[0]
@@ -99,7 +99,7 @@ def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) ->
     return index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_category(pane: PaneArrays, key: Int, value: Int, max_categories: int) -> bool:
     """Count `value` once for the key; return False where the pool has no room for it."""
     row = pane.keys[key]

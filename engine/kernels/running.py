@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.compiled import kernel
 from engine.kernels.pane import Counts, PaneArrays
 from engine.kernels.table import (
     AHEAD,
@@ -78,7 +78,7 @@ def grown_running(running: RunningArrays, seed: np.uint64) -> RunningArrays:
     return running
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def counts_of(running: RunningArrays, max_categories: int) -> Counts:
     """Return what is counted, of the addresses that have events."""
     n = running.used[N_ROWS] - running.used[N_EMPTY]
@@ -104,7 +104,7 @@ def counts_of(running: RunningArrays, max_categories: int) -> Counts:
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_row(running: RunningArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
     """Append an empty row whose place in slots is `at`; return its index."""
     index: Int = running.used[N_ROWS]
@@ -118,7 +118,7 @@ def add_row(running: RunningArrays, high: np.uint64, low: np.uint64, at: np.uint
     return index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def see(running: RunningArrays, index: Int, value: Int, pane: Int) -> bool:
     """Note that the pane has this category; return False where the pool has no room for it."""
     row = running.rows[index]
@@ -143,7 +143,7 @@ def see(running: RunningArrays, index: Int, value: Int, pane: Int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unsee(running: RunningArrays, index: Int, value: Int, pane: Int) -> None:
     """Drop this category if no later pane has seen it."""
     row = running.rows[index]
@@ -162,7 +162,7 @@ def unsee(running: RunningArrays, index: Int, value: Int, pane: Int) -> None:
     row["categories"] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_pane(
     running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64, first: Int
 ) -> Int:
@@ -194,7 +194,7 @@ def add_pane(
     return n_keys
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
     """Take the keys of pane `number` out again; those panes that were added before it are out."""
     highs, lows = running.rows["high"], running.rows["low"]
@@ -217,7 +217,7 @@ def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: n
         running.used[N_EMPTY] += row["events"] == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_rows(running: RunningArrays, into: RunningArrays, seed: np.uint64, first: Int) -> Int:
     """Copy rows with events from index `first` on; return where `into` was full, or n rows."""
     highs, lows = into.rows["high"], into.rows["low"]

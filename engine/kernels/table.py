@@ -7,10 +7,10 @@ and nothing that is read out in key order depends on the process. Load is at mos
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.compiled import kernel
 
 EMPTY = -1
 FIRST_CAPACITY = 64
@@ -43,7 +43,7 @@ def doubled_table(
     return slots, larger
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix(high: np.uint64, low: np.uint64, seed: np.uint64) -> np.uint64:
     """Return a 64-bit hash of the key (multiply and fold, constants of MurmurHash3's finaliser)."""
     h = (low ^ seed) * np.uint64(0xFF51AFD7ED558CCD)
@@ -52,7 +52,7 @@ def mix(high: np.uint64, low: np.uint64, seed: np.uint64) -> np.uint64:
     return h ^ (h >> np.uint64(33))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
@@ -66,7 +66,7 @@ def find(
     return find_from(slots, highs, lows, high, low, at)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_from(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
@@ -84,7 +84,7 @@ def find_from(
         at = (at + np.uint64(1)) & mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def refill(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
@@ -101,7 +101,7 @@ def refill(
         slots[at] = index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_ahead(
     slots: NDArray[np.int32],
     lows: NDArray[np.uint64],
