@@ -22,7 +22,6 @@ from types import FrameType
 from engine import __version__
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
 from engine.config import AppConf, KafkaConf
-from engine.detections import addresses
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
 from engine.kafka.source import KafkaSource
@@ -185,9 +184,8 @@ def guarded(
 def report(run: Run, demo: Embedded | None) -> None:
     """Print the summary for a person and write it for programs."""
     conf, summary = run.conf, run.metrics.summary()
-    flagged = addresses(*run.detections.flagged.words())
     if conf.labels is not None:
-        seen = addresses(*run.detections.seen.words())
+        seen, flagged = run.detections.seen.texts(), run.detections.flagged.texts()
         summary |= load_labels(conf.labels).score(seen=seen, flagged=flagged).summary()
     if conf.summary.json is not None:
         write_summary(conf.summary.json, summary)
@@ -197,13 +195,13 @@ def report(run: Run, demo: Embedded | None) -> None:
     width = os.get_terminal_size(sys.stderr.fileno()).columns if color else PLAIN_WIDTH
     print(f"\n{summary_text(summary, color=color, width=width)}", file=sys.stderr)
     if conf.sink.kind == "redis":
-        print(f"\n{how_to_look(run, demo, flagged)}", file=sys.stderr)
+        print(f"\n{how_to_look(run, demo)}", file=sys.stderr)
     if demo is not None and conf.deploy.linger_s:
         print(f"Redis stays for {conf.deploy.linger_s} s; Ctrl-C ends it", file=sys.stderr)
         linger(conf.deploy.linger_s)
 
 
-def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
+def how_to_look(run: Run, demo: Embedded | None) -> str:
     """Return how to look at the keys, in a saved file where Redis goes away with the demo."""
     sink, saved = run.conf.sink, Path(tempfile.gettempdir()) / "botsieve-demo-keys.txt"
     if demo is not None:
@@ -215,7 +213,7 @@ def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
         sink.url,
         sink.layout,
         prefixes=sink.prefix,
-        example=flagged[0] if flagged else None,
+        example=next(iter(run.detections.flagged.texts(1)), None),
         saved=str(saved) if demo is not None else None,
     )
 

@@ -19,12 +19,13 @@ from engine.kernels.table import (
     AHEAD,
     EMPTY,
     capacity_for,
-    doubled,
-    doubled_table,
     empty_slots,
     find,
     find_from,
+    grow_table,
+    larger,
     look_ahead,
+    resize,
 )
 
 ROW = np.dtype(
@@ -67,21 +68,23 @@ def empty_running(n_rows: int = 0) -> RunningArrays:
     )
 
 
-def grown_running(running: RunningArrays, seed: np.uint64) -> RunningArrays:
-    """Return the table with twice the room in whichever part is full."""
+def grow_running(running: RunningArrays, seed: np.uint64) -> None:
+    """Give the table more room in whichever part is full."""
     n_rows, n_seen, free, _ = running.used
     if free == EMPTY and n_seen == len(running.pool):
-        running = running._replace(pool=doubled(running.pool))
+        resize(running.pool, larger(len(running.pool)))
     if n_rows == len(running.rows):
-        slots, rows = doubled_table(running.rows, n_rows, seed)
-        running = running._replace(slots=slots, rows=rows)
-    return running
+        grow_table(running.slots, running.rows, seed)
 
 
 @kernel
-def counts_of(running: RunningArrays, max_categories: int) -> Counts:
-    """Return what is counted, of the addresses that have events."""
-    n = running.used[N_ROWS] - running.used[N_EMPTY]
+def counts_of(
+    running: RunningArrays, max_categories: int, first: Int, n: int
+) -> tuple[Counts, Int]:
+    """Return what n addresses with events have counted, and the row after the last of them.
+
+    They are those from row `first` on, of which there must be so many.
+    """
     counts = Counts(
         np.empty(n, np.uint64),
         np.empty(n, np.uint64),
@@ -91,9 +94,10 @@ def counts_of(running: RunningArrays, max_categories: int) -> Counts:
         np.empty(n, np.uint8),
         np.zeros(n, np.uint64),
     )
-    i = 0
-    for index in range(running.used[N_ROWS]):
+    i, index = 0, first
+    while i < n:
         row = running.rows[index]
+        index += 1
         if row["events"] == 0:
             continue
         counts.high[i], counts.low[i] = row["high"], row["low"]
@@ -101,7 +105,7 @@ def counts_of(running: RunningArrays, max_categories: int) -> Counts:
         counts.categories[i] = min(row["categories"], max_categories)
         counts.saturated[i] = row["n_saturated"] > 0 or row["categories"] > max_categories
         i += 1
-    return counts
+    return counts, index
 
 
 @kernel
