@@ -21,7 +21,7 @@ KERNEL_COVERAGE := 98
 need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check test faults bench bench-check bench-peers audit lock clean
+.PHONY: help setup demo run services check test faults soak bench bench-check bench-peers audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: services setup check ## All checks and all tests, with a real Kafka and a 
 
 faults: services setup ## Do every fault of the matrix some times and write docs/faults.md
 	$(PY) -m tests.faults.report $(ARGS)
+
+soak: services setup ## The tests that take minutes or gigabytes, and a million broken records
+	$(PY) -m pytest -m soak $(ARGS)
 
 bench: .venv/bench.stamp services ## Measure on this machine: make bench ARGS="..."
 	$(PY) -m benchmarks $(ARGS)

@@ -23,10 +23,10 @@ from engine import __version__
 from engine.allowlist import Allowlist
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
 from engine.config import AppConf, KafkaConf
-from engine.detections import addresses
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
 from engine.kafka.source import KafkaSource
+from engine.kernel_cache import mended
 from engine.labels import load_labels
 from engine.metrics import Metrics
 from engine.settings.compose import compose, help_text
@@ -79,7 +79,7 @@ def run_task(conf: AppConf) -> None:
     check_files(conf)
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
-    warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1)
+    mended(lambda: warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1))
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)
@@ -189,9 +189,8 @@ def guarded(
 def report(run: Run, demo: Embedded | None) -> None:
     """Print the summary for a person and write it for programs."""
     conf, summary = run.conf, run.metrics.summary()
-    flagged = addresses(*run.detections.flagged.words())
     if conf.labels is not None:
-        seen = addresses(*run.detections.seen.words())
+        seen, flagged = run.detections.seen.texts(), run.detections.flagged.texts()
         summary |= load_labels(conf.labels).score(seen=seen, flagged=flagged).summary()
     if conf.summary.json is not None:
         write_summary(conf.summary.json, summary)
@@ -201,13 +200,13 @@ def report(run: Run, demo: Embedded | None) -> None:
     width = os.get_terminal_size(sys.stderr.fileno()).columns if color else PLAIN_WIDTH
     print(f"\n{summary_text(summary, color=color, width=width)}", file=sys.stderr)
     if conf.sink.kind == "redis":
-        print(f"\n{how_to_look(run, demo, flagged)}", file=sys.stderr)
+        print(f"\n{how_to_look(run, demo)}", file=sys.stderr)
     if demo is not None and conf.deploy.linger_s:
         print(f"Redis stays for {conf.deploy.linger_s} s; Ctrl-C ends it", file=sys.stderr)
         linger(conf.deploy.linger_s)
 
 
-def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
+def how_to_look(run: Run, demo: Embedded | None) -> str:
     """Return how to look at the keys, in a saved file where Redis goes away with the demo."""
     sink, saved = run.conf.sink, Path(tempfile.gettempdir()) / "botsieve-demo-keys.txt"
     if sink.decisions == "none":
@@ -221,7 +220,7 @@ def how_to_look(run: Run, demo: Embedded | None, flagged: list[str]) -> str:
         sink.url,
         sink.layout,
         prefixes=sink.prefix,
-        example=flagged[0] if flagged else None,
+        example=next(iter(run.detections.flagged.texts(1)), None),
         saved=str(saved) if demo is not None else None,
     )
 

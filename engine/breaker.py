@@ -1,9 +1,10 @@
 """The breaker: no decision of a window that would newly flag too large a share of its addresses.
 
 It judges closed windows, each by itself, so what is final is a function of the log: of the window,
-and of who was flagged by earlier ones. Newly flagged is who holds no decision of an earlier window
-that is still alive; after a start that is everyone. Early decisions are held from a window over the
-limit until one under it; which ones, depends on how far the log was read at that moment.
+and of who was flagged by earlier ones. A window that comes in parts is judged part by part. Newly
+flagged is who holds no decision of an earlier window that is still alive; after a start that is
+everyone. Early decisions are held from a window over the limit until one under it; which ones,
+depends on how far the log was read at that moment.
 """
 
 from __future__ import annotations
@@ -39,13 +40,17 @@ class Breaker:
         self._max_share, self._min_addresses = max_share, min_addresses
         self._enforce_mask, self._times = enforce_mask, times
         self._flags = pl.DataFrame(schema=FLAG_SCHEMA)
-        self._judged: dict[int, Share] = {}
+        self._judged: dict[tuple[int, int], Share] = {}
+        self._part, self._is_last = (0, 0), True  # (end of the window, nth part of it)
         self.is_open = False
 
     def judge(self, verdicts: Verdicts) -> Share:
         """Judge a closed window; one that is read again is judged as it was the first time."""
-        share = self._judged.get(verdicts.end_s) or self._judge_first(verdicts)
-        self._judged[verdicts.end_s] = share
+        end_s, nth = self._part
+        goes_on = end_s == verdicts.end_s and not self._is_last
+        self._part, self._is_last = (verdicts.end_s, nth + 1 if goes_on else 0), verdicts.last
+        share = self._judged.get(self._part) or self._judge_first(verdicts)
+        self._judged[self._part] = share
         if len(self._judged) > MAX_REMEMBERED:
             del self._judged[next(iter(self._judged))]
         if share.n_addresses >= self._min_addresses:

@@ -18,7 +18,6 @@ from engine.errors import ConfigError, UnavailableError
 
 log = logging.getLogger(__name__)
 
-SHOWN_BYTES = 200
 FLUSH_S = 30.0
 
 
@@ -41,7 +40,7 @@ def letters(rejects: pl.DataFrame, topic: str) -> list[bytes]:
                 "partition": row["partition"],
                 "offset": row["offset"],
                 "reason": row["reason"],
-                "value": row["value"][:SHOWN_BYTES].decode("ascii", "backslashreplace"),
+                "value": row["value"].decode("ascii", "backslashreplace"),
             }
         ).encode()
         for row in rejects.iter_rows(named=True)

@@ -15,24 +15,27 @@ from numpy.typing import NDArray
 
 from engine.batch.verdict import Verdicts
 from engine.kernels import render as form
-from engine.kernels.expiry import FIRST, admit, empty_expiries, with_room
+from engine.kernels.expiry import FIRST, admit, empty_expiries, make_room
 from engine.metrics import Metrics
 from engine.rules import RuleSet
 
 N_RECENT = 200
+MAX_FLAGGED = 1_000_000  # are told apart in a run; 50 MB, however long it runs
 LINES = form.template(form.ADDRESS, b"\n")
 
 
 class AddressSet:
-    """A growing set of addresses, as two columns of words."""
+    """A growing set of addresses, as two columns of words; it grows to about a limit, if any."""
 
-    def __init__(self, seed: np.uint64) -> None:
+    def __init__(self, seed: np.uint64, limit: int | None = None) -> None:
         """Begin empty."""
-        self._seed, self._table = seed, empty_expiries()
+        self._seed, self._limit, self._table = seed, limit, empty_expiries()
 
     def add(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
-        """Add the addresses of a VERDICT frame; return which rows were not there before."""
-        self._table = with_room(self._table, len(frame), now_s=-1, seed=self._seed)
+        """Add the addresses of a VERDICT frame; return which rows are new in the set."""
+        if self._limit is not None and len(self) >= self._limit:
+            return np.zeros(len(frame), np.bool_)
+        make_room(self._table, len(frame), now_s=-1, seed=self._seed)
         words = (frame["high"].to_numpy(), frame["low"].to_numpy())
         forever, action = np.zeros(len(frame), np.int64), np.empty(len(frame), np.uint8)
         admit(self._table, self._seed, *words, forever, action)
@@ -43,9 +46,9 @@ class AddressSet:
         """Return how many addresses there are."""
         return int(self._table.used[0])
 
-    def words(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """Return (high, low) of every address."""
-        return self._table.high[: len(self)], self._table.low[: len(self)]
+    def texts(self, most: int | None = None) -> list[str]:
+        """Return every address, or the first of them."""
+        return addresses(self._table.high[: len(self)][:most], self._table.low[: len(self)][:most])
 
 
 def addresses(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> list[str]:
@@ -91,14 +94,15 @@ class Detections:
         keep_seen: bool,
         ttl_event_clock: bool | None = None,
     ) -> None:
-        """`keep_seen` also keeps every address, which only labels need.
+        """`keep_seen` keeps every address, seen and flagged, which only labels need.
 
         `ttl_event_clock` says what TTLs count from where that is another clock than `event_clock`.
         """
         self._rules, self._metrics = rules, metrics
         self._event_clock, self._keep_seen = event_clock, keep_seen
         self._ttl_event_clock = event_clock if ttl_event_clock is None else ttl_event_clock
-        self.flagged, self.seen = AddressSet(np.uint64(seed)), AddressSet(np.uint64(seed))
+        limit = None if keep_seen else MAX_FLAGGED
+        self.flagged, self.seen = AddressSet(np.uint64(seed), limit), AddressSet(np.uint64(seed))
         self.by_reason = metrics.flagged_by_reason
         self.recent: deque[Detection] = deque(maxlen=N_RECENT)
 
@@ -107,8 +111,8 @@ class Detections:
         metrics, rules = self._metrics, self._rules
         flagged = verdicts.flagged(rules.enforce_mask).frame
         if verdicts.final:
-            metrics.windows += 1
-            metrics.windows_partial += verdicts.partial
+            metrics.windows += verdicts.last
+            metrics.windows_partial += verdicts.last and verdicts.partial
             metrics.verdicts += len(verdicts.frame)
             metrics.flagged += len(flagged)
             if self._keep_seen:

@@ -32,6 +32,7 @@ WAIT_S = 0.2
 SWITCH_S = 0.0005  # the steps hold the interpreter for moments only; 5 ms is long to wait for it
 PATIENCE = 5  # waits before a source that cannot hand over is put on hold
 MAX_WAITING = 8  # outcomes whose statistics may wait while those of others are written
+MAX_ROWS_WAITING = 1_000_000  # rows of those; 60 MB
 STOP_S = 5.0
 
 
@@ -213,9 +214,13 @@ class Pipeline:
             if time.monotonic() > deadline_s:
                 self._over.set()
                 return
-            if open_end and self._writer.n_waiting < MAX_WAITING:
+            if open_end and self._has_room():
                 open_end = self._take_next(wait=self._writer.n_pending == 0)
             self._writer.write_some()
+
+    def _has_room(self) -> bool:
+        writer = self._writer
+        return writer.n_waiting < MAX_WAITING and writer.n_rows_waiting < MAX_ROWS_WAITING
 
     def _take_next(self, *, wait: bool) -> bool:
         """Take the next outcome if there is one; return False at the end."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.batch.verdict import Verdicts
 from engine.config import SinkConf
 from engine.kernels import render as form
-from engine.kernels.expiry import SKIP, admit, agree, empty_expiries, with_room
+from engine.kernels.expiry import SKIP, admit, agree, empty_expiries, make_room
 from engine.rules import RuleSet
 
 COUNT_COLUMNS = ("high", "low", "events", "clicks", "categories", "saturated", "mask")
@@ -100,7 +100,7 @@ class Decisions:
         n_expired = len(frame) - int(np.count_nonzero(alive))
         if n_expired:
             frame, expiry_s = frame.filter(pl.Series(alive)), expiry_s[alive]
-        self._table = with_room(self._table, len(frame), now_s=math.floor(now_s), seed=self._seed)
+        make_room(self._table, len(frame), now_s=math.floor(now_s), seed=self._seed)
         action = np.empty(len(frame), np.uint8)
         words = (frame["high"].to_numpy(), frame["low"].to_numpy())
         admit(self._table, self._seed, *words, expiry_s, action)

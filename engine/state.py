@@ -14,7 +14,7 @@ import polars as pl
 
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, decode
-from engine.batch.verdict import Verdicts
+from engine.batch.verdict import MAX_ROWS, Verdicts
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.errors import ConfigError
 from engine.metrics import Metrics
@@ -24,7 +24,6 @@ from engine.sources import Assigned, Batch
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
-MAX_ROWS = 250_000
 NO_REJECTS = pl.DataFrame()
 
 Checkpoints = dict[int, tuple[int, Checkpoint]]

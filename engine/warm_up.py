@@ -12,6 +12,7 @@ from engine.batch.decode import DecodeOptions, Records, decode, decode_options
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.config import SinkConf
 from engine.detections import Detections
+from engine.kafka.messages import unpack
 from engine.kernels.ranges import parsed, ranges_of, within
 from engine.kernels.table import FIRST_CAPACITY
 from engine.metrics import Metrics
@@ -54,5 +55,6 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
     _, high, low = parsed(addresses)
     within(ranges_of([(0, 1)]), high, low)
     sink.statistics()
+    unpack(np.empty(0, np.int64), 0, 0, 0)
     decisions = Decisions(rules.enforce_mask, times, seed=np.uint64(seed))
     decisions.agree(decisions.decide(verdicts, now_s=0.0).rows)

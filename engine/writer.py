@@ -75,6 +75,11 @@ class Writer:
         """Outcomes whose statistics are not begun."""
         return len(self._pending)
 
+    @property
+    def n_rows_waiting(self) -> int:
+        """Their statistics."""
+        return sum(len(one.frame) for outcome in self._pending for one in outcome.verdicts)
+
     def open(self) -> None:
         """Open the sink, so that a refused password is known at once."""
         self._sink.open()

@@ -1,13 +1,12 @@
 """Random records, good and hostile, for two readings of a record to be compared.
 
-`random_record` writes an event in one of many ways, most of them allowed; `mutated` breaks a record
-at some bytes. Both take all their luck from the Random that they are given.
+`random_record` writes an event in one of many ways, most of them allowed. All its luck is from the
+Random that it is given; `mutations` break what it writes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from random import Random
 
 NAMES = ("unix_time", "category_id", "ip", "type")
@@ -200,39 +199,14 @@ def random_value(random: Random, depth: int) -> str:
     return random.choice((*INTEGERS, *NOT_INTEGERS, "null", '"\\ud800"', '"\u20ac"', '"{\\"}"'))
 
 
-def mutated(value: bytes, random: Random) -> bytes:
-    """Return the value broken in one to three places."""
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        value = random.choice(MUTATIONS)(value, random)
-    return value
-
-
-def flip(value: bytes, random: Random) -> bytes:
-    """Change one byte: one bit of it, or to any other."""
-    if not value:
-        return value
-    at = random.randrange(len(value))
-    byte = random.choice((value[at] ^ 1 << random.randrange(8), random.randrange(256)))
-    return value[:at] + bytes([byte]) + value[at + 1 :]
-
-
-def cut(value: bytes, random: Random) -> bytes:
-    """Leave out a slice, often all to the end."""
-    a, b = sorted(random.randrange(len(value) + 1) for _ in range(2))
-    return random.choice((value[:a], value[:a] + value[b:], value[: a + 1] + value[a + 2 :]))
-
-
-def double(value: bytes, random: Random) -> bytes:
-    """Insert a slice of the value again, somewhere."""
-    a, b = sorted(random.randrange(len(value) + 1) for _ in range(2))
-    at = random.choice((b, random.randrange(len(value) + 1)))
-    return value[:at] + value[a:b] + value[at:]
-
-
-def insert(value: bytes, random: Random) -> bytes:
-    """Insert a piece of JSON, or of what is none, somewhere."""
-    at = random.randrange(len(value) + 1)
-    return value[:at] + random.choice(FRAGMENTS) + value[at:]
-
-
-MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (flip, cut, double, insert, insert)
+def random_address(random: Random) -> str:
+    """Return the text of an address, or of what is nearly one."""
+    if random.random() < 0.5:
+        octets = [str(random.choice((0, 1, 9, 10, 99, 255, 256))) for _ in range(4)]
+        text = ".".join(octets)
+    else:
+        groups = [f"{random.getrandbits(16):x}" if random.random() < 0.6 else "0" for _ in range(8)]
+        text = ":".join(groups)
+        text = text.replace(":0:0:", "::", 1) if random.random() < 0.5 else text
+    at = random.randrange(len(text) + 1)
+    return text[:at] + random.choice(("",) * 6 + tuple(".:0aF%/ ")) + text[at:]

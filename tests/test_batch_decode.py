@@ -1,12 +1,10 @@
 """Decoding equals the model's reading of a record, byte for byte of whatever comes.
 
-`BOTSIEVE_FUZZ_CASES` says how many broken records are compared: make test does some ten thousand.
+The many records that are compared for this are in `tests.faults.test_d_fuzz`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from random import Random
 
 import numpy as np
@@ -15,61 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batch.decode import EVENT_SCHEMA, Records, decode, decode_options
-from engine.detections import addresses
 from engine.kernels.decode import REASONS
-from engine.kernels.fields import CLICK
-from tests import naive
+from tests.decoding import CONFIGS, decoded, difference
 from tests.doubles import options_of, records_of
+from tests.mutations import mutated
 from tests.naive import Event, ModelConfig, Row
-from tests.records import FRAGMENTS, NAMES, mutated, random_record
-
-FUZZ_CASES = int(os.environ.get("BOTSIEVE_FUZZ_CASES", "30000"))
-BATCH = 2_000
-TIMESTAMP_MS = 1_700_000_000_000
-
-CONFIGS = {
-    "default": ModelConfig(),
-    "reject": ModelConfig(unknown_type="reject", max_future_s=0),
-    "names": ModelConfig(fields=("t", "catégorie", 'i"p', "a\\b")),
-}
-
-
-def decoded(values: Sequence[bytes | None], config: ModelConfig) -> list[Event | str]:
-    """Return what the engine makes of each value."""
-    rows = [Row(0, i, value, TIMESTAMP_MS) for i, value in enumerate(values)]
-    batch = decode(records_of(rows), options_of(config))
-    found: dict[int, Event | str] = dict(batch.rejects.select("offset", "reason").iter_rows())
-    frame = batch.events
-    names = addresses(frame["high"].to_numpy(), frame["low"].to_numpy())
-    columns = frame.select("offset", "time", "category", "kind").iter_rows()
-    for ip, (offset, time_s, category, kind) in zip(names, columns, strict=True):
-        found[offset] = Event(time_s, category, ip, kind == CLICK)
-    assert len(found) == len(values)
-    return [found[i] for i in range(len(values))]
-
-
-def difference(values: Sequence[bytes | None], config: ModelConfig) -> str:
-    """Return the values that the engine reads otherwise than the model."""
-    expected = [naive.parse_event(value, TIMESTAMP_MS, config) for value in values]
-    got = decoded(values, config)
-    differing = [i for i, event in enumerate(expected) if event != got[i]]
-    return "\n".join(f"{values[i]!r}: {expected[i]} but got {got[i]}" for i in differing[:5])
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_records_are_read_as_the_model_reads_them(name):
-    random, config = Random(f"records {name}"), CONFIGS[name]
-    for _ in range(0, FUZZ_CASES // 6, BATCH):
-        values = [random_record(random, config.fields) for _ in range(BATCH)]
-        assert difference(values, config) == ""
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_broken_records_are_read_as_the_model_reads_them(name):
-    random, config = Random(f"broken {name}"), CONFIGS[name]
-    for _ in range(0, FUZZ_CASES // 6, BATCH):
-        values = [mutated(random_record(random, config.fields), random) for _ in range(BATCH)]
-        assert difference(values, config) == ""
+from tests.records import FRAGMENTS, NAMES, random_record
 
 
 def test_generated_records_meet_every_reason():

@@ -99,3 +99,11 @@ def test_windows_that_are_read_again_are_judged_as_before(flags, back, max_share
     found = [one.judge(flagging(number, flagged)) for number, flagged in enumerate(flags)]
     again = [one.judge(flagging(i, flags[i])) for i in range(max(0, len(flags) - back), len(flags))]
     assert again == found[len(found) - len(again) :]
+
+
+def test_parts_of_a_window_are_judged_one_by_one_and_again_as_before():
+    one = breaker()
+    parts = [flagging(0, set(range(6)))._replace(last=False), flagging(0, set())]
+    found = [one.judge(part) for part in parts]
+    assert [share.is_over for share in found] == [True, False]
+    assert [one.judge(part) for part in parts] == found

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import state
+from engine.batch import window
 from tests import logs, naive
 from tests.doubles import Run
 
@@ -74,6 +75,7 @@ def test_windows_that_close_at_once_may_be_passed_on_one_by_one(drawn):
     whole = Run(polls, config, n_partitions=logs.n_partitions(rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "MAX_ROWS", 1)
+        patch.setattr(window, "MAX_ROWS", 1)
         in_parts = Run(polls, config, n_partitions=logs.n_partitions(rows))
     assert outputs(in_parts) == outputs(whole)
 

@@ -40,7 +40,7 @@ LAYERS = {
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
     "config": {"config", "kafka_properties"},
-    "ground": {"failpoints", "networks", "paths", "schema"},
+    "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema"},
     "errors": {"errors"},
 }
 DEPTH = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names}

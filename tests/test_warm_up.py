@@ -30,7 +30,6 @@ CALLED_FROM_PYTHON = (
     "triage.triage",
     "triage.mark_first",
     "accumulate.accumulate",
-    "table.refill",
     "judge.judge_rows",
     "expiry.note_expiries",
     "expiry.note_agreed",
@@ -96,3 +95,4 @@ def test_run_after_the_warm_up_compiles_nothing_more(name):
     running = RUNNING if name == "hopping" else ()
     called = {kernel: after[f"engine.kernels.{kernel}"] for kernel in CALLED_FROM_PYTHON + running}
     assert called == dict.fromkeys(called, 1)
+    assert after["engine.kernels.table.refill"] == len(["fields of rows", "columns"])

@@ -152,8 +152,9 @@ def test_newest_rows_are_those_of_a_dictionary(tables):
     }
     assert got == expected
     assert sum(len(one.frame) for one in found) == len(expected)
-    assert [one[:-1] for one in found] == [one[:-1] for one in windows]
     assert all(one.frame.schema == VERDICT_SCHEMA for one in found)
+    found, windows = ([one._replace(frame=None) for one in ones] for ones in (found, windows))
+    assert found == windows
 
 
 def test_newest_rows_keep_the_order_of_their_windows():

@@ -31,6 +31,7 @@ from options import INTERRUPTED, UNAVAILABLE, Parser, kafka_target, positive, re
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spool import ship_folder, sole_shipper
 
+from engine.kernel_cache import mended
 from engine.kernels.noise import clean_lines
 
 BLOCK_BYTES = 1 << 20
@@ -88,6 +89,7 @@ def stop_on_signal() -> threading.Event:
 
 def run(options: argparse.Namespace) -> None:
     """Filter or ship."""
+    mended(lambda: clean_lines(b""))
     if options.spool is None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         filter_stream(sys.stdin.buffer, sys.stdout.buffer)

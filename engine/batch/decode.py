@@ -28,6 +28,7 @@ EVENT_SCHEMA = {
     "low": pl.UInt64,
     "kind": pl.UInt8,
 }
+SHOWN_BYTES = 200
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -44,11 +45,11 @@ class Records(NamedTuple):
     offset: NDArray[np.int64]
     timestamp_ms: NDArray[np.int64]
 
-    def value(self, i: int) -> bytes:
-        """Return the bytes of record i as they came, none of a null value."""
+    def value(self, i: int, most: int | None = None) -> bytes:
+        """Return the bytes of record i as they came, or the first of them; none of a null value."""
         if self.ends[i] < self.starts[i]:
             return b""
-        return self.buffer[self.starts[i] : self.ends[i]].tobytes()
+        return self.buffer[self.starts[i] : self.ends[i]][:most].tobytes()
 
 
 class DecodeOptions(NamedTuple):
@@ -78,7 +79,10 @@ def decode_options(
 
 
 class DecodedBatch(NamedTuple):
-    """Events in record order; rejects (partition, offset, reason, value); unknown types counted."""
+    """Events in record order; rejects (partition, offset, reason, value); unknown types counted.
+
+    Of a rejected value there are the first SHOWN_BYTES: it may be as long as Kafka takes.
+    """
 
     events: pl.DataFrame
     rejects: pl.DataFrame
@@ -130,7 +134,7 @@ def _reject_frame(
         "partition": records.partition[rows],
         "offset": records.offset[rows],
         "reason": [kernel.REASONS[code] for code in status[rows]],
-        "value": [records.value(i) for i in rows.tolist()],
+        "value": [records.value(i, SHOWN_BYTES) for i in rows.tolist()],
     }
     schema = {"partition": pl.Int32, "offset": pl.Int64, "reason": pl.String, "value": pl.Binary}
     return pl.DataFrame(columns, schema=schema)

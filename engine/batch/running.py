@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from engine.kernels.running import (
     copy_rows,
     counts_of,
     empty_running,
-    grown_running,
+    grow_running,
     take_out_pane,
 )
 
@@ -34,11 +35,11 @@ class RunningWindow:
         """Rows in use, empty ones included."""
         return int(self._arrays.used[N_ROWS])
 
-    def moved_to(self, panes: dict[int, PaneArrays], first: int, max_categories: int) -> Counts:
-        """Return the counts of the window that begins with pane `first` and holds these panes.
+    def move_to(self, panes: dict[int, PaneArrays], first: int) -> None:
+        """Hold the counts of the window that begins with pane `first` and holds these panes.
 
-        `panes` are those that have events, by number; none of them changes any more. Windows are
-        asked for in the order of their ends.
+        `panes` are those that have events, by number; none of them changes any more. The window is
+        moved to in the order of its ends.
         """
         while self._held and self._held[0][0] < first:
             number, arrays = self._held.popleft()
@@ -48,12 +49,24 @@ class RunningWindow:
             self.compact()
         for number in sorted(number for number in panes if number > newest):
             self._add(number, panes[number])
-        return counts_of(self._arrays, max_categories)
+
+    @property
+    def n_keys(self) -> int:
+        """Addresses with events in the window."""
+        return self.n_rows - int(self._arrays.used[N_EMPTY])
+
+    def counts(self, max_rows: int, max_categories: int) -> Iterator[Counts]:
+        """Yield what the window has counted, as arrays of up to so many addresses."""
+        row: Int = 0
+        for first in range(0, self.n_keys, max_rows):
+            n = min(max_rows, self.n_keys - first)
+            part, row = counts_of(self._arrays, max_categories, row, n)
+            yield part
 
     def _add(self, number: int, arrays: PaneArrays) -> None:
         key: Int = 0
         while (key := add_pane(self._arrays, arrays, number, self._seed, key)) < arrays.used[0]:
-            self._arrays = grown_running(self._arrays, self._seed)
+            grow_running(self._arrays, self._seed)
         self._held.append((number, arrays))
 
     def compact(self) -> None:
@@ -62,5 +75,5 @@ class RunningWindow:
         into = empty_running(n_rows - int(old.used[N_EMPTY]))
         index: Int = 0
         while (index := copy_rows(old, into, self._seed, index)) < n_rows:
-            into = grown_running(into, self._seed)
+            grow_running(into, self._seed)
         self._arrays = into

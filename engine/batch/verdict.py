@@ -17,6 +17,7 @@ from engine.kernels.judge import judge_rows
 from engine.kernels.pane import Counts, PaneArrays
 from engine.rules import RuleSet
 
+MAX_ROWS = 250_000
 VERDICT_SCHEMA = {
     "high": pl.UInt64,
     "low": pl.UInt64,
@@ -31,8 +32,9 @@ VERDICT_SCHEMA = {
 
 
 class Verdicts(NamedTuple):
-    """The verdicts of one window, [start_s, end_s), as a frame of VERDICT_SCHEMA.
+    """Verdicts of one window, [start_s, end_s), as a frame of VERDICT_SCHEMA.
 
+    A window that closes with more than MAX_ROWS addresses has several, of which one is the last.
     mask: rules that fired, bit i = rule i; new_mask: those not announced early already;
     crossed_ms: the moment from which the decision could be known, unix ms.
     """
@@ -42,6 +44,7 @@ class Verdicts(NamedTuple):
     final: bool
     partial: bool
     frame: pl.DataFrame
+    last: bool = True
 
     def with_only(self, rules_mask: int) -> Verdicts:
         """Return the same rows with only these rules in the masks."""
@@ -67,7 +70,7 @@ class Verdicts(NamedTuple):
 
 def newest_rows(windows: list[Verdicts]) -> list[Verdicts]:
     """Return the windows, oldest first, each without the addresses that a later one has as well."""
-    if len(windows) <= 1:
+    if len({one.end_s for one in windows}) <= 1:  # parts of one window have no address in common
         return windows
     frames = [one.frame.with_columns(window=pl.lit(i)) for i, one in enumerate(windows)]
     newest = pl.concat(frames).unique(subset=("high", "low"), keep="last", maintain_order=True)
@@ -78,9 +81,9 @@ def newest_rows(windows: list[Verdicts]) -> list[Verdicts]:
 
 
 def final_verdicts(
-    counts: Counts, *, window: tuple[int, int], rules: RuleSet, partial: bool
+    counts: Counts, *, window: tuple[int, int], rules: RuleSet, partial: bool, last: bool
 ) -> Verdicts:
-    """Judge every address of a closed window; a partial one by its monotone rules only."""
+    """Judge addresses of a closed window; those of a partial one by its monotone rules only."""
     n = len(counts.high)
     mask = np.empty(n, np.uint64)
     judge_rows(rules.program, counts.events, counts.clicks, counts.categories, mask)
@@ -95,7 +98,7 @@ def final_verdicts(
         ],
         schema=VERDICT_SCHEMA,
     )
-    return Verdicts(*window, final=True, partial=partial, frame=frame)
+    return Verdicts(*window, final=True, partial=partial, frame=frame, last=last)
 
 
 def early_verdicts(

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.running import RunningWindow
-from engine.batch.verdict import Verdicts, early_verdicts, final_verdicts
+from engine.batch.verdict import MAX_ROWS, Verdicts, early_verdicts, final_verdicts
 from engine.kernels.accumulate import Early, accumulate, empty_crossings, first_crossing
 from engine.kernels.address import Int
 from engine.kernels.frozen import frozen
-from engine.kernels.pane import PaneArrays, empty_pane, grown
+from engine.kernels.pane import Counts, PaneArrays, empty_pane, grow_pane
+from engine.kernels.table import LARGE
 from engine.kernels.triage import (
     ACCEPTED,
     LATE_AFTER_IDLE,
@@ -34,7 +35,9 @@ from engine.kernels.triage import (
 )
 from engine.rules import RuleSet
 
-ROOMY_PANES = 8  # so many are made as large as the last that closed; there may be thousands
+# So many panes are made as large as the last that closed; there may be thousands. One of a flood
+# of addresses is not believed: room that is not used would be most of the memory.
+ROOMY_PANES, ROOMY_KEYS = 8, LARGE
 
 
 class WindowSpec(NamedTuple):
@@ -166,7 +169,7 @@ class OpenWindows:
             )
             if row == len(rows):
                 break
-            pane.arrays = grown(pane.arrays, self.seed)
+            grow_pane(pane.arrays, self.seed)
         start_s = number * self.spec.pane_s
         crossed_ms = rows["timestamp_ms"].gather(crossings.row[:n])
         return early_verdicts(
@@ -180,7 +183,7 @@ class OpenWindows:
     @property
     def n_keys(self) -> int:
         """Keys held, over all open panes."""
-        return sum(int(pane.arrays.used[0]) for pane in self.panes.values())
+        return sum(pane.arrays.n_keys for pane in self.panes.values())
 
     def advance(
         self, *, idle: NDArray[np.bool_], finished: NDArray[np.bool_], clock_s: float
@@ -189,12 +192,12 @@ class OpenWindows:
         watermark_s = self._next_watermark(idle, finished, clock_s)
         self.watermark_s = max(self.watermark_s, watermark_s)
         for end_s in sorted(self._ends_until(self.watermark_s)):
-            yield self._close(end_s)
+            yield from self._close(end_s)
         slide_s, length_s = self.spec.slide_s, self.spec.length_s
         last_end_s = (self.watermark_s - length_s) // slide_s * slide_s + length_s
         self.closed_s = max(self.closed_s, last_end_s)
         for number in [n for n in self.panes if self._last_end_s(n) <= self.watermark_s]:
-            self._usual_keys = int(self.panes.pop(number).arrays.used[0])
+            self._usual_keys = min(self.panes.pop(number).arrays.n_keys, ROOMY_KEYS)
 
     def close_all(self) -> Iterator[Verdicts]:
         """Close every window: the input has ended."""
@@ -228,18 +231,30 @@ class OpenWindows:
             ends.update(range(first_s, min(self._last_end_s(number), limit_s) + 1, slide_s))
         return ends
 
-    def _close(self, end_s: int) -> Verdicts:
-        pane_s, start_s = self.spec.pane_s, end_s - self.spec.length_s
-        first = start_s // pane_s
-        numbers = range(first, end_s // pane_s)
-        held = {n: self.panes[n].arrays for n in numbers if n in self.panes}
-        if self.running is None:
-            counts = held[first].counts()
-        else:
-            counts = self.running.moved_to(held, first, self.spec.max_categories)
+    def _close(self, end_s: int) -> Iterator[Verdicts]:
+        """Judge a window in parts, each made when the one before has been passed on."""
+        start_s = end_s - self.spec.length_s
         complete_from_s = int(self.complete_from_s.max())
         partial = complete_from_s > 0 and start_s < complete_from_s
-        return final_verdicts(counts, window=(start_s, end_s), rules=self.rules, partial=partial)
+        n_left, parts = self._counts(start_s, end_s)
+        for counts in parts:
+            n_left -= len(counts.high)
+            yield final_verdicts(
+                counts,
+                window=(start_s, end_s),
+                rules=self.rules,
+                partial=partial,
+                last=n_left == 0,
+            )
+
+    def _counts(self, start_s: int, end_s: int) -> tuple[int, Iterator[Counts]]:
+        """Return how many addresses a window has, and what they have counted."""
+        first, after = start_s // self.spec.pane_s, end_s // self.spec.pane_s
+        held = {n: self.panes[n].arrays for n in range(first, after) if n in self.panes}
+        if self.running is None:
+            return held[first].n_keys, held[first].counts(MAX_ROWS)
+        self.running.move_to(held, first)
+        return self.running.n_keys, self.running.counts(MAX_ROWS, self.spec.max_categories)
 
     def checkpoints(self) -> dict[int, tuple[int, Checkpoint]]:
         """Return {partition: (restart offset, checkpoint)} of what is read so far."""

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
 from engine.batch.decode import Records
+from engine.kernels.compiled import kernel
 
 # rd_kafka_message_t as words of 8 bytes; err and partition are int32, in the lower halves
 MESSAGE_WORDS = 9
@@ -45,7 +46,7 @@ pointer: Any = intrinsic(_pointer)
 call: Any = intrinsic(_call)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack(
     addresses: NDArray[np.int64], destroy: int, timestamp: int, now_ms: int
 ) -> tuple[Records, NDArray[np.int32]]:

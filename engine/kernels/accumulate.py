@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.compiled import kernel
 from engine.kernels.fields import CLICK
 from engine.kernels.judge import STACK_SIZE, judge_counts
 from engine.kernels.pane import PaneArrays, add_category, add_key
@@ -73,7 +73,7 @@ def first_crossing(program: Program, mask: np.uint64) -> np.uint32:
     return np.uint32(few)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def accumulate(
     pane: PaneArrays,
     seed: np.uint64,

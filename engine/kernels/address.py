@@ -7,8 +7,9 @@ prefix is arithmetic on the words. Text is canonical: dotted for IPv4, RFC 5952 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from engine.kernels.compiled import kernel
 
 Bytes = NDArray[np.uint8]
 Int = int | np.int64  # what a kernel takes for a whole number
@@ -21,7 +22,7 @@ NO_WORDS: Words = (False, np.uint64(0), np.uint64(0))
 _DOT, _COLON, _ZERO, _NINE = 46, 58, 48, 57
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan_v4(buffer: Bytes, i: int, end: int) -> tuple[int, Int]:
     """Return (position after, 32-bit value) of a dotted quad at i, or (-1, 0); no leading zeros."""
     value: Int = 0
@@ -41,14 +42,14 @@ def scan_v4(buffer: Bytes, i: int, end: int) -> tuple[int, Int]:
     return i, value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_v4(buffer: Bytes, start: int, end: int) -> tuple[bool, Int]:
     """Return (ok, 32-bit value) of the dotted quad buffer[start:end]."""
     after, value = scan_v4(buffer, start, end)
     return after == end, value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hex_digit(byte: Int) -> Int:
     """Return the value of an ASCII hex digit, or -1."""
     if _ZERO <= byte <= _NINE:
@@ -57,7 +58,7 @@ def hex_digit(byte: Int) -> Int:
     return lower - 87 if 97 <= lower <= 102 else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_v6(buffer: Bytes, start: int, end: int) -> Words:
     """Return (ok, high, low) of the IPv6 text buffer[start:end] (RFC 4291, 2.2; no zone)."""
     before_h, before_l = np.uint64(0), np.uint64(0)
@@ -113,7 +114,7 @@ def parse_v6(buffer: Bytes, start: int, end: int) -> Words:
     return True, high | after_h, low | after_l
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shift_left(high: np.uint64, low: np.uint64, n_bits: int) -> tuple[np.uint64, np.uint64]:
     """Return the 128-bit word shifted left by a multiple of 16, from 16 to 128."""
     if n_bits >= 128:
@@ -124,7 +125,7 @@ def shift_left(high: np.uint64, low: np.uint64, n_bits: int) -> tuple[np.uint64,
     return (high << bits) | (low >> (np.uint64(64) - bits)), low << bits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_address(buffer: Bytes, start: int, end: int) -> Words:
     """Return (ok, high, low) of the address text buffer[start:end], IPv4 as mapped."""
     if end - start > MAX_TEXT_BYTES:
@@ -138,7 +139,7 @@ def parse_address(buffer: Bytes, start: int, end: int) -> Words:
     return ok, np.uint64(0), MAPPED | np.uint64(value)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_int(out: Bytes, at: int, value: Int) -> int:
     """Write a non-negative or negative int64 in decimal at out[at:]; return the end."""
     if value < 0:
@@ -155,7 +156,7 @@ def put_int(out: Bytes, at: int, value: Int) -> int:
     return at + width
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_v4(out: Bytes, at: int, value: Int) -> int:
     """Write the 32-bit value as a dotted quad at out[at:]; return the end."""
     for shift in (24, 16, 8, 0):
@@ -166,14 +167,14 @@ def put_v4(out: Bytes, at: int, value: Int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def group_of(high: np.uint64, low: np.uint64, i: int) -> Int:
     """Return the i-th of the eight 16-bit groups."""
     word = high if i < 4 else low
     return np.int64((word >> np.uint64(16 * (3 - i % 4))) & np.uint64(0xFFFF))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest_zero_run(high: np.uint64, low: np.uint64) -> tuple[int, int]:
     """Return (first, length) of the longest run of two or more zero groups, the first of equals."""
     best, best_length, i = 8, 1, 0
@@ -187,7 +188,7 @@ def longest_zero_run(high: np.uint64, low: np.uint64) -> tuple[int, int]:
     return best, best_length if best < 8 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_v6(out: Bytes, at: int, high: np.uint64, low: np.uint64) -> int:
     """Write RFC 5952 text at out[at:]; return the end."""
     gap, gap_length = longest_zero_run(high, low)
@@ -213,7 +214,7 @@ def put_v6(out: Bytes, at: int, high: np.uint64, low: np.uint64) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_address(out: Bytes, at: int, high: np.uint64, low: np.uint64) -> int:
     """Write the canonical text of an address at out[at:] (45 bytes at most); return the end."""
     if high == np.uint64(0) and (low >> np.uint64(32)) == np.uint64(0xFFFF):

@@ -9,10 +9,10 @@ grammar would have come to the same event. Anything else, good or bad, is left t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import MAPPED, Bytes, parse_address, scan_v4
+from engine.kernels.compiled import kernel
 from engine.kernels.fields import (
     CATEGORY,
     CLICK,
@@ -39,13 +39,13 @@ Shape = NDArray[np.int64]
 Alike = tuple[bool, np.int64, np.int64, np.uint64, np.uint64, int]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unknown_shape() -> Shape:
     """Return a shape that no record has."""
     return np.full(SHAPE_SIZE, -1, np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def learn(buffer: Bytes, start: int, end: int, places: NDArray[np.int64], shape: Shape) -> None:
     """Take over the shape of an accepted record; places[field] is where a value begins (int64)."""
     for k in range(N_VALUES):
@@ -64,7 +64,7 @@ def learn(buffer: Bytes, start: int, end: int, places: NDArray[np.int64], shape:
     shape[2 * N_VALUES], shape[2 * N_VALUES + 1] = start, end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def value_end(buffer: Bytes, i: int, field: int) -> int:
     """Return where the value of an accepted record ends: at the quote, or after the digits."""
     if field == IP or field == TYPE:
@@ -78,7 +78,7 @@ def value_end(buffer: Bytes, i: int, field: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_literal(buffer: Bytes, i: int, end: int, first: int, last: int) -> int:
     """Return the position after the literal buffer[first:last] if it is at i, or -1."""
     n_bytes = last - first
@@ -90,7 +90,7 @@ def skip_literal(buffer: Bytes, i: int, end: int, first: int, last: int) -> int:
     return i + n_bytes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_digits(buffer: Bytes, i: int, end: int) -> tuple[int, np.int64]:
     """Return (position after, value) of a whole number without a sign, or (-1, 0)."""
     first, value = i, np.int64(0)
@@ -103,7 +103,7 @@ def read_digits(buffer: Bytes, i: int, end: int) -> tuple[int, np.int64]:
     return i, value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_ip(buffer: Bytes, i: int, end: int) -> tuple[int, np.uint64, np.uint64]:
     """Return (position after, high, low) of an address up to a quote, or (-1, 0, 0)."""
     after, value = scan_v4(buffer, i, end)
@@ -118,7 +118,7 @@ def read_ip(buffer: Bytes, i: int, end: int) -> tuple[int, np.uint64, np.uint64]
     return (i if good else -1), high, low
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_kind(buffer: Bytes, i: int, end: int) -> tuple[int, int]:
     """Return (position after, kind) of `click` or `view` up to a quote, or (-1, UNKNOWN)."""
     if is_word(buffer, i, end, CLICK_WORD):
@@ -130,7 +130,7 @@ def read_kind(buffer: Bytes, i: int, end: int) -> tuple[int, int]:
     return (after, kind) if after < end and buffer[after] == QUOTE else (-1, UNKNOWN)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_alike(buffer: Bytes, start: int, end: int, shape: Shape) -> Alike:
     """Return (has this shape, time, category, high, low, kind) of the record buffer[start:end]."""
     time = category = np.int64(0)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Bytes, Int
 from engine.kernels.alike import learn, read_alike, unknown_shape
+from engine.kernels.compiled import kernel
 from engine.kernels.fields import (
     ABSENT,
     BAD,
@@ -68,7 +68,7 @@ MAX_RECORD_BYTES = 4096
 MAX_TIME_S = 100_000_000_000
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_object(
     buffer: Bytes,
     i: int,
@@ -131,14 +131,14 @@ def read_object(
     return -1, time, category, high, low, kind, payload
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_usable(states: Bytes) -> bool:
     """Return True where at least one field could be used, so that the object is the event."""
     numbers = states[TIME] == GOOD or states[CATEGORY] == GOOD
     return bool(numbers or states[IP] >= GOOD or states[TYPE] >= GOOD)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def field_status(states: Bytes, time: Int, kind: int, reject_unknown: bool) -> int:
     """Return the first reason why the fields are no event, or OK."""
     if states[TIME] != GOOD:
@@ -156,7 +156,7 @@ def field_status(states: Bytes, time: Int, kind: int, reject_unknown: bool) -> i
     return BAD_TYPE if reject_unknown and kind == UNKNOWN else OK
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_record(
     buffer: Bytes,
     start: int,
@@ -207,7 +207,7 @@ class Decoded(NamedTuple):
     status: NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_records(
     buffer: Bytes,
     starts: NDArray[np.int64],

@@ -9,11 +9,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from engine.kernels.compiled import kernel
 from engine.kernels.frozen import frozen
-from engine.kernels.table import EMPTY, FIRST_CAPACITY, capacity_for, empty_slots, find
+from engine.kernels.table import (
+    EMPTY,
+    FIRST_CAPACITY,
+    capacity_for,
+    empty_slots,
+    find,
+    larger,
+    refill,
+    resize,
+)
 
 SKIP, FIRST, AGAIN, UNSURE = range(4)
 
@@ -21,7 +30,7 @@ SKIP, FIRST, AGAIN, UNSURE = range(4)
 class ExpiryArrays(NamedTuple):
     """Keys, their expiry in unix seconds, and whether Redis has agreed to it.
 
-    `slots` is twice as long, `used` is int64[1].
+    `slots` is at least twice as long, `used` is int64[1].
     """
 
     slots: NDArray[np.int32]
@@ -35,21 +44,25 @@ class ExpiryArrays(NamedTuple):
 def empty_expiries(capacity: int = FIRST_CAPACITY) -> ExpiryArrays:
     """Return room for `capacity` (a power of two) addresses."""
     words = (np.empty(capacity, np.uint64), np.empty(capacity, np.uint64))
-    expiry_s, agreed = np.empty(capacity, np.int64), np.zeros(capacity, np.bool_)
+    expiry_s, agreed = np.empty(capacity, np.int64), np.empty(capacity, np.bool_)
     return ExpiryArrays(empty_slots(capacity), *words, expiry_s, agreed, np.zeros(1, np.int64))
 
 
-def with_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> ExpiryArrays:
-    """Return a table that takes n more addresses; expired ones are dropped when it is rebuilt."""
+def make_room(table: ExpiryArrays, n: int, *, now_s: int, seed: np.uint64) -> None:
+    """Let the table take n more addresses; where it is full, expired ones are dropped first."""
     used = int(table.used[0])
     if used + n <= len(table.high):
-        return table
-    alive = np.flatnonzero(table.expiry_s[:used] > now_s)
-    larger = empty_expiries(capacity_for(2 * (len(alive) + n)))
-    action = np.empty(len(alive), np.uint8)
-    admit(larger, seed, table.high[alive], table.low[alive], table.expiry_s[alive], action)
-    larger.agreed[: len(alive)] = table.agreed[alive]
-    return larger
+        return
+    alive = table.expiry_s[:used] > now_s
+    n_alive = int(np.count_nonzero(alive))
+    capacity = max(larger(n_alive), n_alive + n, FIRST_CAPACITY)
+    for column in (table.high, table.low, table.expiry_s, table.agreed):
+        column[:n_alive] = column[:used][alive]
+        resize(column, capacity)
+    table.used[0] = n_alive
+    resize(table.slots, 2 * capacity_for(capacity))
+    table.slots.fill(EMPTY)
+    refill(table.slots, table.high, table.low, n_alive, seed)
 
 
 def admit(
@@ -68,7 +81,7 @@ def admit(
     note_expiries(table, seed, frozen(high), frozen(low), frozen(expiry_s), action)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def note_expiries(
     table: ExpiryArrays,
     seed: np.uint64,
@@ -85,7 +98,7 @@ def note_expiries(
             table.used[0] += 1
             table.slots[at] = index
             table.high[index], table.low[index] = high[i], low[i]
-            table.expiry_s[index] = expiry_s[i]
+            table.expiry_s[index], table.agreed[index] = expiry_s[i], False
             action[i] = FIRST
         elif expiry_s[i] < table.expiry_s[index]:
             action[i] = SKIP
@@ -101,7 +114,7 @@ def agree(
     note_agreed(table, seed, frozen(high), frozen(low))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def note_agreed(
     table: ExpiryArrays, seed: np.uint64, high: NDArray[np.uint64], low: NDArray[np.uint64]
 ) -> None:

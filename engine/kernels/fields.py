@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Bytes, parse_address
+from engine.kernels.compiled import kernel
 from engine.kernels.json_text import (
     MINUS,
     NULL,
@@ -41,7 +41,7 @@ class Fields(NamedTuple):
     reject_unknown: bool
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_field(buffer: Bytes, start: int, end: int, fields: Fields) -> int:
     """Return which of the five fields the key buffer[start:end] names, or -1."""
     first = 0
@@ -59,7 +59,7 @@ def find_field(buffer: Bytes, start: int, end: int, fields: Fields) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_int(buffer: Bytes, i: int, end: int) -> tuple[bool, np.int64]:
     """Return (fits int64, value) of the integer literal buffer[i:end]."""
     negative = buffer[i] == MINUS
@@ -76,7 +76,7 @@ def read_int(buffer: Bytes, i: int, end: int) -> tuple[bool, np.int64]:
     return True, -np.int64(value) if negative else np.int64(value)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_number_field(buffer: Bytes, i: int, end: int, depth: int) -> tuple[int, int, np.int64]:
     """Return (position after, state, value) of a time or a category."""
     if buffer[i] == MINUS or 48 <= buffer[i] <= 57:
@@ -89,7 +89,7 @@ def read_number_field(buffer: Bytes, i: int, end: int, depth: int) -> tuple[int,
     return skip_value(buffer, i, end, depth), state, np.int64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_ip_field(
     buffer: Bytes, i: int, end: int, depth: int
 ) -> tuple[int, int, np.uint64, np.uint64]:
@@ -104,7 +104,7 @@ def read_ip_field(
     return skip_value(buffer, i, end, depth), state, np.uint64(0), np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_type_field(buffer: Bytes, i: int, end: int, depth: int) -> tuple[int, int, int]:
     """Return (position after, state, kind) of a type."""
     if buffer[i] == QUOTE:

@@ -7,9 +7,9 @@ characters; containers nest at most MAX_DEPTH deep. Values are skipped here, nev
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from engine.kernels.address import Bytes
+from engine.kernels.compiled import kernel
 
 MAX_DEPTH = 64
 
@@ -18,7 +18,7 @@ OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY = 123, 125, 91, 93
 _ZERO, _NINE, _SPACE, _U = 48, 57, 32, 117
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_space(buffer: Bytes, i: int, end: int) -> int:
     """Return the first position at or after i that is not JSON whitespace."""
     while i < end:
@@ -29,7 +29,7 @@ def skip_space(buffer: Bytes, i: int, end: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def utf8_length(buffer: Bytes, i: int, end: int) -> int:
     """Return the length of the multi-byte UTF-8 sequence at i, or 0 (Unicode 15, table 3-7)."""
     lead = buffer[i]
@@ -54,7 +54,7 @@ def utf8_length(buffer: Bytes, i: int, end: int) -> int:
     return length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def escape_length(buffer: Bytes, i: int, end: int) -> int:
     """Return the length of the escape at the backslash i, or 0."""
     if i + 1 >= end:
@@ -75,7 +75,7 @@ def escape_length(buffer: Bytes, i: int, end: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_string(buffer: Bytes, i: int, end: int) -> tuple[int, bool]:
     """Return (position after the closing quote or -1, has an escape); i is behind the first."""
     escaped = False
@@ -97,7 +97,7 @@ def skip_string(buffer: Bytes, i: int, end: int) -> tuple[int, bool]:
     return -1, escaped
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_digits(buffer: Bytes, i: int, end: int) -> int:
     """Return the position after one or more digits, or -1."""
     first = i
@@ -106,7 +106,7 @@ def skip_digits(buffer: Bytes, i: int, end: int) -> int:
     return i if i > first else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_number(buffer: Bytes, i: int, end: int) -> tuple[int, bool]:
     """Return (position after the number or -1, is an integer literal)."""
     if i < end and buffer[i] == MINUS:
@@ -130,7 +130,7 @@ def skip_number(buffer: Bytes, i: int, end: int) -> tuple[int, bool]:
     return i, whole
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_word(buffer: Bytes, i: int, end: int, word: tuple[int, ...]) -> bool:
     """Return True where the bytes at i are those of `word` (a tuple of bytes)."""
     if i + len(word) > end:
@@ -144,7 +144,7 @@ def is_word(buffer: Bytes, i: int, end: int, word: tuple[int, ...]) -> bool:
 TRUE, FALSE, NULL = (116, 114, 117, 101), (102, 97, 108, 115, 101), (110, 117, 108, 108)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_scalar(buffer: Bytes, i: int, end: int) -> int:
     """Return the position after a string, number, true, false or null; or -1."""
     byte = buffer[i]
@@ -157,7 +157,7 @@ def skip_scalar(buffer: Bytes, i: int, end: int) -> int:
     return i + 5 if is_word(buffer, i, end, FALSE) else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_key(buffer: Bytes, i: int, end: int) -> tuple[int, int, bool]:
     """Return (position of the value after the key at i, or -1; end of the key; escaped)."""
     if i >= end or buffer[i] != QUOTE:
@@ -172,7 +172,7 @@ def skip_key(buffer: Bytes, i: int, end: int) -> tuple[int, int, bool]:
     return skip_space(buffer, i + 1, end), key_end, escaped
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_value(buffer: Bytes, i: int, end: int, depth: int) -> int:
     """Return the position after the value at i, or -1; `depth` containers are open around it."""
     kinds, n_open = np.uint64(0), 0  # one bit for each container opened here: 1 is an object

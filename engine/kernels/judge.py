@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from engine.kernels.compiled import KEPT
 from engine.rule_expressions import MAX_DEPTH
 from engine.rule_programs import (
     ABSOLUTE,
@@ -49,7 +50,7 @@ EXACT = 2.0**53
 ONE = np.uintp(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=KEPT, nogil=True, error_model="numpy")
 def floor_divide(left: float, right: float) -> float:
     """`left // right` as Python's floats do it, 0 for right = 0."""
     if right == 0.0:
@@ -61,7 +62,7 @@ def floor_divide(left: float, right: float) -> float:
     return left // right
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=KEPT, nogil=True, error_model="numpy", inline="always")
 def calculate(operation: int, left: float, right: float) -> float:
     """Result of a binary operation; a truth is 1.0 or 0.0."""
     if operation == ADD:
@@ -93,7 +94,7 @@ def calculate(operation: int, left: float, right: float) -> float:
     return 1.0 if left != right else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=KEPT, nogil=True, error_model="numpy")
 def judge_counts(
     program: Program, events: int, clicks: int, categories: int, stack: NDArray[np.float64]
 ) -> np.uint64:
@@ -152,7 +153,7 @@ def judge_counts(
     return mask
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=KEPT, nogil=True, error_model="numpy")
 def judge_rows(
     program: Program,
     events: NDArray[np.uint32],

@@ -9,20 +9,21 @@ line without noise stays as it is, byte for byte.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from engine.kernels.compiled import kernel
 
 TAB, NEWLINE, RETURN, SPACE, COMMA = 9, 10, 13, 32, 44
 OPEN_BRACKET, CLOSE_BRACKET = 91, 93
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_space(byte: int) -> bool:
     """Whether `byte` is JSON whitespace: space, tab, line feed, carriage return."""
     return byte in (SPACE, NEWLINE, RETURN, TAB)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def strip_space(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
     """Bounds of `buffer[start:end]` without outer whitespace; equal when nothing is left."""
     while start < end and is_space(buffer[start]):
@@ -32,7 +33,7 @@ def strip_space(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, i
     return start, end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clean_bounds(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
     """Bounds of `buffer[start:end]` (uint8[:], may be read-only) without array noise; no copy.
 
@@ -53,7 +54,7 @@ def clean_bounds(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, 
     return strip_space(buffer, first, last)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clean_block(block: NDArray[np.uint8], cleaned: NDArray[np.uint8]) -> int:
     """Write the cleaned lines of `block` (uint8[n]) to `cleaned` (uint8[n]); return bytes used."""
     n_bytes = len(block)

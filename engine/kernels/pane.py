@@ -1,20 +1,21 @@
 """The counters of one pane: events, clicks and distinct categories of each address.
 
-Plain arrays; what finds no room is left to the caller, who doubles (`grown`). All of one address is
-one row of 48 bytes, since where many addresses are open, cache misses are all that counts. Distinct
-categories are linked lists in one pool, exact up to a maximum.
+Plain arrays; what finds no room is left to the caller, who makes some (`grow_pane`). All of one
+address is one row of 48 bytes, since where many addresses are open, cache misses are all that
+counts. Distinct categories are linked lists in one pool, exact up to a maximum.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
-from engine.kernels.table import EMPTY, capacity_for, doubled, doubled_table, empty_slots
+from engine.kernels.compiled import kernel
+from engine.kernels.table import EMPTY, capacity_for, empty_slots, grow_table, larger, resize
 
 # Counts are uint32: 2^32 events of one address need 1.2 million a second for an hour.
 KEY = np.dtype(
@@ -56,11 +57,17 @@ class PaneArrays(NamedTuple):
     pool: NDArray[np.void]
     used: NDArray[np.int64]
 
-    def counts(self) -> Counts:
-        """Return what is counted, as arrays of their own."""
-        keys = self.keys[: self.used[0]]
-        columns: list[Any] = [np.ascontiguousarray(keys[name]) for name in Counts._fields]
-        return Counts(*columns)
+    @property
+    def n_keys(self) -> int:
+        """Keys held."""
+        return int(self.used[0])
+
+    def counts(self, max_rows: int) -> Iterator[Counts]:
+        """Yield what is counted, as arrays of their own of up to so many addresses."""
+        for first in range(0, self.n_keys, max_rows):
+            keys = self.keys[first : min(first + max_rows, self.n_keys)]
+            columns: list[Any] = [keys[name].copy() for name in Counts._fields]
+            yield Counts(*columns)
 
 
 def empty_pane(n_keys: int = 0) -> PaneArrays:
@@ -74,18 +81,16 @@ def empty_pane(n_keys: int = 0) -> PaneArrays:
     )
 
 
-def grown(pane: PaneArrays, seed: np.uint64) -> PaneArrays:
-    """Return the pane with twice the room in whichever part is full."""
+def grow_pane(pane: PaneArrays, seed: np.uint64) -> None:
+    """Give the pane more room in whichever part is full."""
     n_keys, n_entries = pane.used
     if n_entries == len(pane.pool):
-        pane = pane._replace(pool=doubled(pane.pool))
+        resize(pane.pool, larger(len(pane.pool)))
     if n_keys == len(pane.keys):
-        slots, keys = doubled_table(pane.keys, n_keys, seed)
-        pane = pane._replace(slots=slots, keys=keys)
-    return pane
+        grow_table(pane.slots, pane.keys, seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
     """Append a key whose place in slots is `at`; return its index."""
     index: Int = pane.used[0]
@@ -99,7 +104,7 @@ def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) ->
     return index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_category(pane: PaneArrays, key: Int, value: Int, max_categories: int) -> bool:
     """Count `value` once for the key; return False where the pool has no room for it."""
     row = pane.keys[key]

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Bytes, parse_address
+from engine.kernels.compiled import kernel
 from engine.kernels.frozen import frozen
 
 WORD_BITS = 64
@@ -55,7 +55,7 @@ def within(ranges: Ranges, high: NDArray[np.uint64], low: NDArray[np.uint64]) ->
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_within(
     ranges: Ranges, high: NDArray[np.uint64], low: NDArray[np.uint64], found: NDArray[np.bool_]
 ) -> None:
@@ -86,7 +86,7 @@ def parsed(
     return columns
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_each(
     buffer: Bytes,
     ends: NDArray[np.int64],

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import MAX_TEXT_BYTES, Bytes, put_address, put_int
+from engine.kernels.compiled import KEPT, kernel
 from engine.kernels.frozen import frozen
 
 TEXT, ADDRESS, KEY, VALUE, MEMBER, TTL = range(6)
@@ -86,7 +87,7 @@ def value_form(*, start_s: int, end_s: int, final: bool, reasons: Sequence[str])
     return ValueForm(as_bytes(head), as_bytes(tail), texts(names))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_bytes(out: Bytes, at: int, source: Bytes, start: int, end: int) -> int:
     """Copy source[start:end] to out[at:]; return the end."""
     for k in range(start, end):
@@ -95,14 +96,14 @@ def put_bytes(out: Bytes, at: int, source: Bytes, start: int, end: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def put_text(out: Bytes, at: int, constants: Texts, i: int) -> int:
     """Copy constant text i to out[at:]; return the end."""
     start = constants.ends[i - 1] if i > 0 else 0
     return put_bytes(out, at, constants.bytes, start, constants.ends[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_word(out: Bytes, at: int, word: tuple[int, ...]) -> int:
     """Write a tuple of bytes (a compile-time constant) at out[at:]; return the end."""
     for byte in word:
@@ -120,7 +121,7 @@ IP, EVENT_RATE, CLICK_RATE = tuple(b"ip: "), tuple(b", event rate: "), tuple(b",
 VIEW_RATE, CATEGORY_COUNT = tuple(b", viewRate: "), tuple(b", categories: ")
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def put_value(out: Bytes, at: int, rows: Rows, i: int, form: ValueForm) -> int:
     """Write the JSON value of row i at out[at:]; return the end."""
     events, clicks = np.int64(rows.events[i]), np.int64(rows.clicks[i])
@@ -143,7 +144,7 @@ def put_value(out: Bytes, at: int, rows: Rows, i: int, form: ValueForm) -> int:
     return put_bytes(out, at, form.tail, 0, len(form.tail))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def put_member(out: Bytes, at: int, rows: Rows, i: int) -> int:
     """Write row i as a member of the `sets` layout at out[at:]; return the end."""
     events, clicks = np.int64(rows.events[i]), np.int64(rows.clicks[i])
@@ -154,7 +155,7 @@ def put_member(out: Bytes, at: int, rows: Rows, i: int) -> int:
     return put_int(out, put_word(out, at, CATEGORY_COUNT), np.int64(rows.categories[i]))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def put_part(
     out: Bytes, at: int, part: int, rows: Rows, i: int, form: ValueForm, prefix: Bytes
 ) -> int:
@@ -179,7 +180,7 @@ def render(rows: Rows, form: ValueForm, plan: Template, row_bytes: int) -> Bytes
     return fill_in(Rows(*columns), form, plan, row_bytes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_in(rows: Rows, form: ValueForm, plan: Template, row_bytes: int) -> Bytes:
     """Do what `render` says; all columns are read-only."""
     n = len(rows.high)

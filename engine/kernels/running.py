@@ -10,21 +10,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.compiled import kernel
 from engine.kernels.pane import Counts, PaneArrays
 from engine.kernels.table import (
     AHEAD,
     EMPTY,
     capacity_for,
-    doubled,
-    doubled_table,
     empty_slots,
     find,
     find_from,
+    grow_table,
+    larger,
     look_ahead,
+    resize,
 )
 
 ROW = np.dtype(
@@ -67,21 +68,23 @@ def empty_running(n_rows: int = 0) -> RunningArrays:
     )
 
 
-def grown_running(running: RunningArrays, seed: np.uint64) -> RunningArrays:
-    """Return the table with twice the room in whichever part is full."""
+def grow_running(running: RunningArrays, seed: np.uint64) -> None:
+    """Give the table more room in whichever part is full."""
     n_rows, n_seen, free, _ = running.used
     if free == EMPTY and n_seen == len(running.pool):
-        running = running._replace(pool=doubled(running.pool))
+        resize(running.pool, larger(len(running.pool)))
     if n_rows == len(running.rows):
-        slots, rows = doubled_table(running.rows, n_rows, seed)
-        running = running._replace(slots=slots, rows=rows)
-    return running
+        grow_table(running.slots, running.rows, seed)
 
 
-@njit(cache=True, nogil=True)
-def counts_of(running: RunningArrays, max_categories: int) -> Counts:
-    """Return what is counted, of the addresses that have events."""
-    n = running.used[N_ROWS] - running.used[N_EMPTY]
+@kernel
+def counts_of(
+    running: RunningArrays, max_categories: int, first: Int, n: int
+) -> tuple[Counts, Int]:
+    """Return what n addresses with events have counted, and the row after the last of them.
+
+    They are those from row `first` on, of which there must be so many.
+    """
     counts = Counts(
         np.empty(n, np.uint64),
         np.empty(n, np.uint64),
@@ -91,9 +94,10 @@ def counts_of(running: RunningArrays, max_categories: int) -> Counts:
         np.empty(n, np.uint8),
         np.zeros(n, np.uint64),
     )
-    i = 0
-    for index in range(running.used[N_ROWS]):
+    i, index = 0, first
+    while i < n:
         row = running.rows[index]
+        index += 1
         if row["events"] == 0:
             continue
         counts.high[i], counts.low[i] = row["high"], row["low"]
@@ -101,10 +105,10 @@ def counts_of(running: RunningArrays, max_categories: int) -> Counts:
         counts.categories[i] = min(row["categories"], max_categories)
         counts.saturated[i] = row["n_saturated"] > 0 or row["categories"] > max_categories
         i += 1
-    return counts
+    return counts, index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_row(running: RunningArrays, high: np.uint64, low: np.uint64, at: np.uint64) -> Int:
     """Append an empty row whose place in slots is `at`; return its index."""
     index: Int = running.used[N_ROWS]
@@ -118,7 +122,7 @@ def add_row(running: RunningArrays, high: np.uint64, low: np.uint64, at: np.uint
     return index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def see(running: RunningArrays, index: Int, value: Int, pane: Int) -> bool:
     """Note that the pane has this category; return False where the pool has no room for it."""
     row = running.rows[index]
@@ -143,7 +147,7 @@ def see(running: RunningArrays, index: Int, value: Int, pane: Int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unsee(running: RunningArrays, index: Int, value: Int, pane: Int) -> None:
     """Drop this category if no later pane has seen it."""
     row = running.rows[index]
@@ -162,7 +166,7 @@ def unsee(running: RunningArrays, index: Int, value: Int, pane: Int) -> None:
     row["categories"] -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_pane(
     running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64, first: Int
 ) -> Int:
@@ -194,7 +198,7 @@ def add_pane(
     return n_keys
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
     """Take the keys of pane `number` out again; those panes that were added before it are out."""
     highs, lows = running.rows["high"], running.rows["low"]
@@ -217,7 +221,7 @@ def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: n
         running.used[N_EMPTY] += row["events"] == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_rows(running: RunningArrays, into: RunningArrays, seed: np.uint64, first: Int) -> Int:
     """Copy rows with events from index `first` on; return where `into` was full, or n rows."""
     highs, lows = into.rows["high"], into.rows["low"]

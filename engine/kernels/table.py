@@ -6,14 +6,17 @@ and nothing that is read out in key order depends on the process. Load is at mos
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.compiled import kernel
 
 EMPTY = -1
 FIRST_CAPACITY = 64
+LARGE = 1 << 20
 AHEAD = 64
 
 
@@ -27,23 +30,31 @@ def empty_slots(capacity: int) -> NDArray[np.int32]:
     return np.full(2 * capacity, EMPTY, np.int32)
 
 
-def doubled(rows: NDArray[np.void]) -> NDArray[np.void]:
-    """Return the rows with twice the room; the second half is not filled."""
-    larger = np.empty(2 * len(rows), rows.dtype)
-    larger[: len(rows)] = rows
-    return larger
+def resize(column: NDArray[Any], capacity: int) -> None:
+    """Give an array another length where it is: a large one is moved by its pages, not copied.
+
+    So there are never two of them, which would be the most memory that a table ever takes. No view
+    of the array may be in use.
+    """
+    column.resize(capacity, refcheck=False)
 
 
-def doubled_table(
-    rows: NDArray[np.void], n: Int, seed: np.uint64
-) -> tuple[NDArray[np.int32], NDArray[np.void]]:
-    """Return (slots, rows) with twice the room, for the keys in the first n rows."""
-    slots, larger = empty_slots(2 * len(rows)), doubled(rows)
-    refill(slots, larger["high"], larger["low"], n, seed)
-    return slots, larger
+def larger(capacity: int) -> int:
+    """Return the next room: twice as much, or a quarter more where that is a lot."""
+    return 2 * capacity if capacity < LARGE else capacity + capacity // 4
 
 
-@njit(cache=True, nogil=True)
+def grow_table(slots: NDArray[np.int32], rows: NDArray[np.void], seed: np.uint64) -> None:
+    """Give full rows more room, and the slots where these are no more than twice as many."""
+    n = len(rows)
+    if len(slots) == 2 * n:
+        resize(slots, 2 * len(slots))
+        slots.fill(EMPTY)
+        refill(slots, rows["high"], rows["low"], n, seed)
+    resize(rows, min(larger(n), len(slots) // 2))
+
+
+@kernel
 def mix(high: np.uint64, low: np.uint64, seed: np.uint64) -> np.uint64:
     """Return a 64-bit hash of the key (multiply and fold, constants of MurmurHash3's finaliser)."""
     h = (low ^ seed) * np.uint64(0xFF51AFD7ED558CCD)
@@ -52,7 +63,7 @@ def mix(high: np.uint64, low: np.uint64, seed: np.uint64) -> np.uint64:
     return h ^ (h >> np.uint64(33))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
@@ -66,7 +77,7 @@ def find(
     return find_from(slots, highs, lows, high, low, at)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_from(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
@@ -84,7 +95,7 @@ def find_from(
         at = (at + np.uint64(1)) & mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def refill(
     slots: NDArray[np.int32],
     highs: NDArray[np.uint64],
@@ -101,7 +112,7 @@ def refill(
         slots[at] = index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_ahead(
     slots: NDArray[np.int32],
     lows: NDArray[np.uint64],

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from engine.kernels.compiled import kernel
 
 NEVER = -(1 << 62)
 ACCEPTED, LATE, LATE_AFTER_IDLE, REPLAYED = 0, 1, 2, 3
@@ -40,7 +41,7 @@ class Triage(NamedTuple):
     pmax_before: NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def triage(
     partition: NDArray[np.int32],
     time: NDArray[np.int64],
@@ -79,7 +80,7 @@ def triage(
     return Triage(action, pane, pmax_before)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_first(
     partition: NDArray[np.int32],
     offset: NDArray[np.int64],

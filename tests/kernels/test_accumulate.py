@@ -17,7 +17,7 @@ from engine.kernels.accumulate import (
     first_crossing,
 )
 from engine.kernels.fields import CLICK, VIEW
-from engine.kernels.pane import PaneArrays, empty_pane, grown
+from engine.kernels.pane import PaneArrays, empty_pane, grow_pane
 from engine.kernels.table import FIRST_CAPACITY
 from engine.rules import RuleSet
 from tests import logs, naive
@@ -27,6 +27,7 @@ from tests.kernels import sized
 pytestmark = pytest.mark.kernels
 
 SEED = np.uint64(3)
+PART_ROWS = 7
 UNLIMITED = 10**9
 RULES = rule_set(naive.ModelConfig(rules=logs.MONOTONE))
 NO_RULES = RuleSet(())
@@ -44,7 +45,7 @@ def pane_of(
     rules: RuleSet = NO_RULES,
     seed: np.uint64 = SEED,
 ) -> tuple[PaneArrays, Crossings, int]:
-    """Count events as the engine does, doubling what is full; return the crossings as well."""
+    """Count events as the engine does, with more room where it is full; also return crossings."""
     pane = empty_pane() if pane is None else pane
     budget = np.array([UNLIMITED, 0], np.int64) if budget is None else budget
     low = np.array([address for address, _, _ in events], np.uint64)
@@ -60,7 +61,7 @@ def pane_of(
         row, n = accumulate(pane, seed, columns, row, *limits, n)
         if row == len(events):
             return pane, crossings, n
-        pane = grown(pane, seed)
+        grow_pane(pane, seed)
 
 
 @dataclass
@@ -90,7 +91,9 @@ def model_of(events: list[Event]) -> dict[int, Counted]:
 
 def rows_of(pane: PaneArrays) -> dict[int, tuple[int, int, int, int]]:
     """Return what a pane holds, addresses in the order of its keys."""
-    high, *columns, _ = (column.tolist() for column in pane.counts())
+    parts = list(pane.counts(PART_ROWS))
+    assert all(len(part.high) == PART_ROWS for part in parts[:-1])
+    high, *columns, _ = ([n for part in parts for n in part[i].tolist()] for i in range(7))
     assert high == [low % 3 for low in columns[0]]
     rows = zip(*columns, strict=True)
     return {address: tuple(counts) for address, *counts in rows}

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from engine.kernels.address import MAX_TEXT_BYTES, parse_address, put_address, put_int
 from tests.kernels import sized
+from tests.mutations import mutated
 from tests.naive_events import canonical_ip
-from tests.records import ADDRESSES, mutated
+from tests.records import ADDRESSES
 
 pytestmark = pytest.mark.kernels
 

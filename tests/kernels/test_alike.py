@@ -30,8 +30,9 @@ from engine.kernels.frozen import frozen
 from tests import naive
 from tests.doubles import options_of, records_of
 from tests.kernels import sized
+from tests.mutations import mutated
 from tests.naive import Event, ModelConfig, Row
-from tests.records import ADDRESSES, FRAGMENTS, INTEGERS, KINDS, NO_JSON, NOT_INTEGERS, mutated
+from tests.records import ADDRESSES, FRAGMENTS, INTEGERS, KINDS, NO_JSON, NOT_INTEGERS
 from tests.shapes import MEMBERS, PLAIN, SHAPES, SLOTS, SPACED, filled, values_of
 
 pytestmark = pytest.mark.kernels

@@ -15,8 +15,9 @@ from engine.kernels.fields import CLICK, read_int
 from tests import naive
 from tests.doubles import options_of
 from tests.kernels import sized
+from tests.mutations import mutated
 from tests.naive import ModelConfig
-from tests.records import mutated, random_record
+from tests.records import random_record
 
 pytestmark = pytest.mark.kernels
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.kernels import table as table_module
 from engine.kernels.expiry import (
     AGAIN,
     FIRST,
@@ -16,8 +17,9 @@ from engine.kernels.expiry import (
     admit,
     agree,
     empty_expiries,
-    with_room,
+    make_room,
 )
+from engine.kernels.table import FIRST_CAPACITY, LARGE
 from tests.kernels import sized
 
 pytestmark = pytest.mark.kernels
@@ -75,23 +77,31 @@ def test_table_makes_room_by_dropping_what_has_expired(expiries_s, now_s, n_more
     admitted(table, list(enumerate(expiries_s)))
     even = [address for address in range(n) if address % 2 == 0]
     agree(table, SEED, *words(even))
-    roomy = with_room(table, n_more, now_s=now_s, seed=SEED)
-    assert len(roomy.high) - roomy.used[0] >= n_more
-    alive = {address: s for address, s in enumerate(expiries_s) if s > now_s}
-    if n + n_more <= 256:
-        assert roomy is table
-        return
-    assert held(roomy) == alive
-    actions = admitted(roomy, list(alive.items()))
-    assert actions == [AGAIN if address % 2 == 0 else UNSURE for address in alive]
+    make_room(table, n_more, now_s=now_s, seed=SEED)
+    assert len(table.high) - table.used[0] >= n_more
+    is_full = n + n_more > 256
+    left = {address: s for address, s in enumerate(expiries_s) if s > now_s or not is_full}
+    assert held(table) == left
+    actions = admitted(table, list(left.items()))
+    assert actions == [AGAIN if address % 2 == 0 else UNSURE for address in left]
+    later = [(address, 1_000) for address in range(1_000, 1_000 + n_more)]
+    assert admitted(table, later) == [FIRST] * n_more
+    assert admitted(table, later) == [UNSURE] * n_more
 
 
-def test_table_grows_to_many_addresses_and_never_beyond_four_times_their_number():
+@pytest.mark.parametrize("large", [LARGE, FIRST_CAPACITY])
+def test_table_is_never_much_larger_than_the_addresses_that_it_holds(large, monkeypatch):
+    monkeypatch.setattr(table_module, "LARGE", large)
     table, n = empty_expiries(), sized(100_000, 1_000)
     for first in range(0, n, n // 10):
         batch = [(address, 9) for address in range(first, first + n // 10)]
-        table = with_room(table, len(batch), now_s=0, seed=SEED)
+        make_room(table, len(batch), now_s=0, seed=SEED)
         assert admitted(table, batch) == [FIRST] * len(batch)
     assert table.used[0] == n
-    assert n <= len(table.high) <= 4 * n
+    assert n <= len(table.high) <= 2 * n
+    assert 2 * len(table.high) <= len(table.slots) <= 8 * n
     assert set(admitted(table, [(address, 9) for address in range(n)])) == {UNSURE}
+    make_room(table, len(table.high), now_s=9, seed=SEED)
+    assert held(table) == {}
+    make_room(table, 1, now_s=9, seed=SEED)
+    assert admitted(table, [(n, 19)]) == [FIRST]

@@ -23,8 +23,9 @@ from engine.kernels.json_text import (
     utf8_length,
 )
 from tests.kernels import sized
+from tests.mutations import mutated
 from tests.naive_json import read_json
-from tests.records import FRAGMENTS, mutated, random_value
+from tests.records import FRAGMENTS, random_value
 
 pytestmark = pytest.mark.kernels
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.kernels import table
 from engine.kernels.fields import CLICK, VIEW
-from engine.kernels.pane import PaneArrays, empty_pane, grown
-from engine.kernels.table import AHEAD, EMPTY, FIRST_CAPACITY, find, look_ahead, mix
+from engine.kernels.pane import PaneArrays, empty_pane, grow_pane
+from engine.kernels.table import AHEAD, EMPTY, FIRST_CAPACITY, LARGE, find, look_ahead, mix
 from tests.kernels import sized
 from tests.kernels.test_accumulate import (
     RULES,
@@ -63,7 +64,8 @@ def test_only_what_is_full_grows():
         pane = empty_pane()
         pane.keys["high"], pane.keys["low"] = 0, np.arange(FIRST_CAPACITY)
         pane.used[:] = n_keys, n_entries
-        assert size_of(grown(pane, SEED)) == expected
+        grow_pane(pane, SEED)
+        assert size_of(pane) == expected
 
 
 # -- a block of events that are looked up ahead, and a pane that grows within it -------------------
@@ -77,10 +79,19 @@ def outcome_of(events: list[Event], pane: PaneArrays) -> tuple[list[tuple[int, .
 
 
 def assert_growing_changes_nothing(events: list[Event]) -> None:
-    """Compare a pane that grows as events come with one that is large from the start."""
-    crossings, rows = outcome_of(events, empty_pane())
-    assert (crossings, rows) == outcome_of(events, empty_pane(ROOMY))
-    assert rows == list(counts_of(events, MAX_CATEGORIES).items())
+    """Compare a pane that grows as events come, by little or by much, with one that is large."""
+    expected = outcome_of(events, empty_pane(ROOMY))
+    assert expected[1] == list(counts_of(events, MAX_CATEGORIES).items())
+    for large in (LARGE, FIRST_CAPACITY):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(table, "LARGE", large)
+            assert outcome_of(events, empty_pane()) == expected
+
+
+def test_large_pane_grows_by_quarters_and_its_slots_by_doubling(monkeypatch):
+    monkeypatch.setattr(table, "LARGE", 1)
+    pane, _, _ = pane_of([(address, 0, VIEW) for address in range(129)])
+    assert size_of(pane) == (512, 160, 156)
 
 
 many_events = st.lists(

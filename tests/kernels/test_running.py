@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from engine.batch.running import RunningWindow
 from engine.kernels.fields import CLICK, VIEW
-from engine.kernels.pane import Counts, PaneArrays
+from engine.kernels.pane import PaneArrays
 from tests.kernels import sized
 from tests.kernels.test_accumulate import Event, model_of, pane_of
 
 pytestmark = pytest.mark.kernels
 
 SEED = np.uint64(11)
-MAX_CATEGORIES = 4
+MAX_CATEGORIES, PART_ROWS = 4, 3
 
 Rows = dict[int, tuple[int, int, int, int]]
 """Address -> events, clicks, categories, saturated."""
@@ -27,9 +27,12 @@ kinds = st.sampled_from([VIEW, CLICK])
 pane_events = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 6), kinds), max_size=25)
 
 
-def rows_of(counts: Counts) -> Rows:
+def rows_of(running: RunningWindow) -> Rows:
     """Return what a window has counted; no address twice."""
-    high, low, *columns, _ = (column.tolist() for column in counts)
+    parts = list(running.counts(PART_ROWS, MAX_CATEGORIES))
+    assert all(len(part.high) == PART_ROWS for part in parts[:-1])
+    assert sum(len(part.high) for part in parts) == running.n_keys
+    high, low, *columns, _ = ([n for part in parts for n in part[i].tolist()] for i in range(7))
     assert high == [address % 3 for address in low]
     assert len(set(low)) == len(low)
     return {address: tuple(row) for address, *row in zip(low, *columns, strict=True)}
@@ -65,8 +68,8 @@ def test_each_window_counts_what_its_panes_hold(panes, n_panes, steps):
     for step in steps:
         first += step
         last = first + n_panes - 1
-        counts = running.moved_to(window_of(arrays, first, last), first, MAX_CATEGORIES)
-        assert rows_of(counts) == expected(panes, first, last)
+        running.move_to(window_of(arrays, first, last), first)
+        assert rows_of(running) == expected(panes, first, last)
 
 
 @settings(max_examples=sized(50, 20))
@@ -75,8 +78,8 @@ def test_making_the_table_anew_changes_nothing(panes, after):
     running, numbered = RunningWindow(SEED), dict(enumerate(panes))
     arrays = arrays_of(numbered)
     for first in range(len(panes) - 2):
-        counts = running.moved_to(window_of(arrays, first, first + 2), first, MAX_CATEGORIES)
-        assert rows_of(counts) == expected(numbered, first, first + 2)
+        running.move_to(window_of(arrays, first, first + 2), first)
+        assert rows_of(running) == expected(numbered, first, first + 2)
         if first == after:
             running.compact()
 
@@ -92,6 +95,6 @@ def test_many_addresses_come_and_go_and_the_table_stays_small():
     )
     arrays = arrays_of(panes)
     for first in range(7):
-        counts = running.moved_to(window_of(arrays, first, first + 1), first, MAX_CATEGORIES)
-        assert rows_of(counts) == expected(panes, first, first + 1)
+        running.move_to(window_of(arrays, first, first + 1), first)
+        assert rows_of(running) == expected(panes, first, first + 1)
     assert running.n_rows <= 4 * n

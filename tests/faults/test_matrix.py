@@ -1,0 +1,30 @@
+"""Each row of the fault matrix has a test, and each test with a row's id has a row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.faults.matrix import OPEN, ROWS
+
+TESTS = Path(__file__).resolve().parents[1]
+NAME = re.compile(r"^(?:async )?def test_([a-z]\d+)_", re.MULTILINE)
+IDS = {row.id for row in ROWS}
+
+
+def tested() -> set[str]:
+    """Return the ids that tests are named after."""
+    return {row for path in TESTS.rglob("test_*.py") for row in NAME.findall(path.read_text())}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_row_is_tested_or_says_why_not(row):
+    assert (row.id in tested()) != bool(row.reason or row.id in OPEN)
+
+
+def test_tests_are_named_after_rows_and_open_rows_are_rows():
+    assert tested() <= IDS
+    assert OPEN <= IDS
+    assert len(IDS) == len(ROWS)
