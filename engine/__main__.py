@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +25,7 @@ from engine.config import AppConf, KafkaConf
 from engine.detections import addresses
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
+from engine.kafka.closing import is_left_behind
 from engine.kafka.source import KafkaSource
 from engine.labels import load_labels
 from engine.metrics import Metrics
@@ -51,10 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_task(compose(argv, environ=os.environ))
     except BotsieveError as error:
         print(f"botsieve: {error}", file=sys.stderr)
-        return error.exit_code
+        return left_with(error.exit_code)
     except Exception:  # noqa: BLE001 - the border: a bug of ours becomes one line and a file
-        return report_bug()
-    return 0
+        return left_with(report_bug())
+    return left_with(0)
+
+
+def left_with(exit_code: int) -> int:
+    """Return the exit code, or end at once where a client that hangs would hold up the end."""
+    if is_left_behind():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
 
 
 def report_bug() -> int:
@@ -82,7 +92,7 @@ def run_task(conf: AppConf) -> None:
         run = Run(conf, rules, metrics)
         kind = view_kind(conf)
         view = make_view(kind, metrics, run.detections, stream=sys.stderr, title="Botsieve")
-        with view, logging_to(view), signals(run, demo):
+        with page_of(conf, metrics), view, logging_to(view), signals(run, demo):
             watch(run, demo, view)
         report(run, demo)
 
@@ -100,6 +110,18 @@ def view_kind(conf: AppConf) -> str:
     """Return the view to make: two writers on one terminal would tear a live one."""
     shares_terminal = conf.sink.kind == "console" and sys.stdout.isatty()
     return "plain" if conf.view == "auto" and shares_terminal else conf.view
+
+
+def page_of(conf: AppConf, metrics: Metrics) -> AbstractContextManager[None]:
+    """Return the metrics page if there is to be one; what it needs is loaded only then.
+
+    A replay has none: it is started with the settings of the engine whose page has the port.
+    """
+    if not conf.metrics.port or conf.task == "replay":
+        return nullcontext()
+    from engine.page.server import page  # noqa: PLC0415 - see above
+
+    return page(conf.metrics, metrics)
 
 
 def topic_of(conf: AppConf) -> str:

@@ -23,12 +23,14 @@ from engine.dead_letter import DeadLetter, DeadLetterFile, DeadLetterTopic, NoDe
 from engine.detections import Detections
 from engine.errors import ConfigError
 from engine.kafka.client import client_properties
+from engine.kafka.replay import ReplaySource
 from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
+from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
 from engine.rules import RuleSet, load_rules
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
@@ -51,12 +53,13 @@ class Run:
         """Build the parts, upstream first."""
         conf = self.conf
         self.source = build_source(self)
+        self.metrics.standing = self.source.standing
         self.sink = build_sink(self)
         self.detections = Detections(
             self.rules,
             self.metrics,
             seed=self.seed,
-            event_clock=isinstance(conf.source, KafkaConf),
+            event_clock=isinstance(conf.source, KafkaConf) and conf.task == "run",
             ttl_event_clock=counts_from_event(conf),
             keep_seen=conf.labels is not None,
         )
@@ -72,6 +75,7 @@ class Run:
         )
         writer.may_write = self.source.is_current
         writer.on_abandoned = self.source.restart
+        writer.whole_only = conf.task == "replay"
         self.pipeline = Pipeline(
             self.source,
             State(
@@ -128,17 +132,42 @@ def build_source(run: Run) -> FileSource | KafkaSource:
     match conf.source:
         case FileConf():
             return FileSource(conf.source.path, clock_s=time.time())
+        case KafkaConf() if conf.task == "replay":
+            return build_replay(run, conf.source)
         case KafkaConf():
             return KafkaSource(
                 conf.source,
                 conf.batch,
-                blank=Checkpoint(NEVER, NEVER, 0, spec.mode, spec.windows, run.rules.sha8),
+                blank=blank_checkpoint(spec, run.rules),
                 delay_s=spec.delay_s,
                 idle_s=spec.idle_s,
                 stopping=run.stopping,
                 alone=conf.deploy.kind == "embedded",
             )
     raise AssertionError(conf.source)
+
+
+def blank_checkpoint(spec: WindowSpec, rules: RuleSet) -> Checkpoint:
+    """Return the checkpoint of a log that is read from its beginning."""
+    return Checkpoint(NEVER, NEVER, 0, spec.mode, spec.windows, rules.sha8)
+
+
+def build_replay(run: Run, source: KafkaConf) -> ReplaySource:
+    """Return the source of windows that ended since then; older ones count as acknowledged.
+
+    An event may be `max_future_s` ahead of its record: from so much earlier on, all are there.
+    """
+    conf, spec = run.conf, window_spec(run.conf)
+    since_s = int(time.time()) - conf.replay.since_s
+    return ReplaySource(
+        source,
+        conf.batch,
+        from_s=max(since_s - spec.length_s - conf.window.max_future_s, 0),
+        blank=blank_checkpoint(spec, run.rules)._replace(closed_s=since_s - 1),
+        delay_s=spec.delay_s,
+        idle_s=spec.idle_s,
+        stopping=run.stopping,
+    )
 
 
 def build_sink(run: Run) -> Sink:
@@ -155,10 +184,27 @@ def build_sink(run: Run) -> Sink:
     def note_state(ready: bool) -> None:  # noqa: FBT001 - called by the writer
         run.metrics.sink_ready = ready
 
+    def note_evicted(n_keys: int) -> None:
+        run.metrics.redis_evicted_keys += n_keys
+
+    longest_s = max(*rules.ttl_s, conf.statistics_ttl_s)
+    replay = f"task=replay replay.since_s={longest_s}"
     writer = RedisWriter(
-        connection, scripts=SCRIPTS[conf.layout], stopping=run.stopping, on_state=note_state
+        connection,
+        scripts=SCRIPTS[conf.layout],
+        stopping=run.stopping,
+        on_state=note_state,
+        watch=ServerWatch(on_evicted=note_evicted, replay=replay),
     )
-    return RedisSink(conf, rules, times, writer=writer, seed=seed, stage=run.metrics.stage)
+    return RedisSink(
+        conf,
+        rules,
+        times,
+        writer=writer,
+        seed=seed,
+        stage=run.metrics.stage,
+        compare=run.conf.task == "replay",
+    )
 
 
 def counts_from_event(conf: AppConf) -> bool:
@@ -184,6 +230,8 @@ def build_dead_letter(conf: AppConf) -> DeadLetter:
     name = conf.source.topic if isinstance(conf.source, KafkaConf) else ""
     if letters.topic and letters.path:
         raise ConfigError(key="dead_letter", problem="topic and path are both set; choose one")
+    if conf.task == "replay":
+        return NoDeadLetter()  # they are there already
     if letters.path:
         return DeadLetterFile(letters.path, topic=name)
     if letters.topic:

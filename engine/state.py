@@ -103,7 +103,7 @@ class State:
         self._count(batch, decoded.events, decoded.rejects, decoded.n_unknown_type)
         due = batch.ended or batch.clock_s - self._checkpoint_s >= CHECKPOINT_S
         if due:
-            self._checkpoint_s = batch.clock_s
+            self._checkpoint_s, metrics.keys_held = batch.clock_s, windows.n_keys
         checkpoints = windows.checkpoints() if due else None
         yield Outcome(batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended)
 

@@ -21,7 +21,7 @@ LAYERS = {
     "entry": {"__main__"},
     "wiring": {"assembly", "embedded", "warm_up"},
     "composition": {"settings"},
-    "shown": {"terminal"},
+    "shown": {"page", "terminal"},
     "run": {"detections", "metrics", "pipeline", "spark", "state", "writer"},
     "sources and sinks": {
         "dead_letter",
@@ -30,6 +30,7 @@ LAYERS = {
         "labels",
         "redis_scripts",
         "redis_sink",
+        "redis_watch",
         "redis_writer",
         "sinks",
         "sources",

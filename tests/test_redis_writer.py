@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.errors import AuthError, UnavailableError
 from engine.redis_scripts import KEEP_LATER, sha1
 from engine.redis_sink import resp
+from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
@@ -47,7 +48,11 @@ def writer_to(server: ValkeyServer, *, scripts: tuple[str, ...] = ()) -> RedisWr
     """Return a writer to this server."""
     connection = connection_to(server.url, username=None, password=None)
     return RedisWriter(
-        connection, scripts=scripts, stopping=threading.Event(), on_state=lambda ready: None
+        connection,
+        scripts=scripts,
+        stopping=threading.Event(),
+        on_state=lambda ready: None,
+        watch=ServerWatch(on_evicted=lambda n_keys: None, replay="task=replay"),
     )
 
 

@@ -17,7 +17,14 @@ from confluent_kafka.admin import AdminClient
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
 from engine.errors import BotsieveError
-from engine.kafka.client import client_properties, consumer_properties, meaning, wait_for_topic
+from engine.kafka.client import (
+    Reach,
+    client_properties,
+    consumer_properties,
+    meaning,
+    wait_for_topic,
+)
+from engine.kafka.closing import close_within
 from engine.kafka.commits import Commits
 from engine.kafka.ends import aim_at_present_ends, high_offset, records_behind
 from engine.kafka.fetch import Notice, Taken
@@ -25,13 +32,15 @@ from engine.kafka.membership import InstanceLock, View, instance_id, refuse_seco
 from engine.kafka.native import open_fetch
 from engine.kafka.starts import Start, resolve_starts
 from engine.progress import Progress
-from engine.sources import Assigned, Batch
+from engine.sources import Assigned, Batch, Standing
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 HOLD_S = 0.2
+WAIT_S = 0.5
 CLOSE_S = 5.0
+LEAVE_S = 1.0  # so much of it is left for the client when a commit is not answered
 CALLBACK_S = 0.01
 
 
@@ -62,37 +71,48 @@ class KafkaSource:
         self._failure: BotsieveError | None = None
         self._known: set[int] = set()
         self._wanted: list[int] | None = None
-        self._held = self._restart_wanted = False
+        self._restart_wanted = False
         self._stop_at_end, self._targets_wanted = conf.stop_at_end, False
         self.epoch = 0
         self.lag: int | None = None
         self.waited_s = 0.0
-        self.last_poll_s = time.monotonic()
+        self.standing = Standing(missing="broker", served_s=time.monotonic())
+        self._reach = Reach(conf.topic)
         self._commits = Commits(conf.topic)
         self._tick_s = 0.0
-        self._progress = Progress([], now_s=self.last_poll_s)
+        self._progress = Progress([], now_s=self.standing.served_s)
 
     # -- opening ---------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Take the lock, wait for the topic, and join the group."""
         self._lock.take()
+        if self._find_topic():
+            self._join()
+
+    def _find_topic(self) -> set[int]:
+        """Make the client and wait for the topic; return its partitions, none after a stop."""
         properties = consumer_properties(self._conf, self._instance)
         self._session_s = int(properties["session.timeout.ms"]) / 1000
         callbacks = {"error_cb": self._on_error, "on_commit": self._commits.on_commit}
         self._consumer = Consumer({**properties, **callbacks}, logger=log)
         self._fetch = open_fetch(self._consumer, self._conf, self._batch)
         self._view = View(self._conf.topic, self._conf.group_id, patience_s=self._session_s + 2)
-        self._known, waited = wait_for_topic(
+        found, waited = wait_for_topic(
             self._consumer,
             self._conf,
             failure=lambda: self._failure,
-            stopping=self._stopping.wait,
+            wait=self._wait_for,
         )
-        if self._stopping.is_set():
-            return
-        if waited:
-            self._known = set()
+        self._known = set() if waited else found
+        self.standing.missing = "partitions"
+        return set() if self._stopping.is_set() else found
+
+    def _wait_for(self, missing: str) -> bool:
+        self.standing.missing, self.standing.served_s = missing, time.monotonic()
+        return self._stopping.wait(WAIT_S)
+
+    def _join(self) -> None:
         if not self._alone:
             admin = AdminClient(client_properties(self._conf), logger=log)
             refuse_second_engine(admin, group_id=self._conf.group_id, instance=self._instance)
@@ -105,6 +125,8 @@ class KafkaSource:
 
     def _on_error(self, error: KafkaError) -> None:
         self._failure = self._failure or meaning(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._reach.lose()
         log.warning("source.bootstrap_servers: %s", error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -131,7 +153,7 @@ class KafkaSource:
             self._read_again()
         if self._wanted is not None:
             return self._assign(self._wanted)
-        if self._held:
+        if self.standing.is_paused:
             self._resume()
         if self._targets_wanted:
             found = aim_at_present_ends(self._consumer, self._conf.topic, self._progress)
@@ -150,8 +172,17 @@ class KafkaSource:
         taken = self._fetch.take(self._batch.linger_ms / 1000)
         if taken.n_messages < self._batch.max_events:
             self.waited_s += time.perf_counter() - begun_s
-        self.last_poll_s = time.monotonic()
+        self._note_served()
         return taken
+
+    def _note_served(self) -> None:
+        """Note that the client was served just now, and how that leaves us."""
+        standing = self.standing
+        standing.missing = "" if self._progress.partitions else "partitions"
+        if not self._reach.is_there(self._consumer):
+            standing.missing = "broker"
+        standing.is_partial = self._view.is_partial
+        standing.served_s = time.monotonic()
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
         try:
@@ -164,6 +195,7 @@ class KafkaSource:
                 raise error from None
             log.warning("source.bootstrap_servers: %s; trying again", exception.args[0].str())
             self._consumer.poll(HOLD_S)  # the group may have given us up meanwhile
+            self._note_served()
             return None
         self._wanted = None
         self._begin(partitions)
@@ -172,7 +204,7 @@ class KafkaSource:
             [TopicPartition(self._conf.topic, p, start.offset) for p, start in starts.items()]
         )
         self._consumer.resume(self._partitions(partitions))  # a pause outlives an assignment
-        self._held = False
+        self.standing.is_paused = False
         for p, start in starts.items():
             self._progress.position[p] = start.offset
         checkpoints = {p: start.checkpoint for p, start in starts.items()}
@@ -191,6 +223,7 @@ class KafkaSource:
         # a crash before the first close must find the same start again
         new = {p: (start.offset, start.checkpoint) for p, start in starts.items() if start.is_new}
         self._commits.send_now(self._consumer, new)
+        self.standing.n_lost += sum(start.n_lost for start in starts.values())
         return starts
 
     def _batch_of(self, taken: Taken) -> Batch | None:
@@ -235,11 +268,11 @@ class KafkaSource:
 
     def hold(self) -> None:
         """Serve heartbeats and callbacks without taking records."""
-        if not self._held:
+        if not self.standing.is_paused:
             self._consumer.pause(self._partitions(self._progress.partitions))
-            self._held = True
+            self.standing.is_paused = True
         self._fetch.serve(HOLD_S)
-        self.last_poll_s = time.monotonic()
+        self._note_served()
 
     def _read_again(self) -> None:
         self._restart_wanted = False
@@ -251,11 +284,11 @@ class KafkaSource:
     def _resume(self) -> None:
         self._consumer.resume(self._partitions(self._progress.going_on()))
         self._progress.wake(now_s=time.monotonic())  # silent because we were paused, not idle
-        self._held = False
+        self.standing.is_paused = False
 
     def is_current(self, epoch: int) -> bool:
         """Return True while the group must think that this assignment is alive."""
-        silent_s = time.monotonic() - self.last_poll_s
+        silent_s = time.monotonic() - self.standing.served_s
         return epoch == self.epoch and silent_s < self._session_s / 2
 
     def restart(self, epoch: int) -> None:
@@ -273,8 +306,11 @@ class KafkaSource:
     def close(self) -> None:
         """Wait for the commit in flight, leave the client, free the lock."""
         deadline_s = time.monotonic() + CLOSE_S
-        while self._commits.in_flight and time.monotonic() < deadline_s:
+        while self._commits.in_flight and time.monotonic() < deadline_s - LEAVE_S:
             self._consumer.poll(CALLBACK_S)
+        close_within(deadline_s - time.monotonic(), self._close_client)
+        self._lock.release()
+
+    def _close_client(self) -> None:
         self._fetch.close()
         self._consumer.close()
-        self._lock.release()
