@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.end_to_end.logs import IP, burst, window_ago
-from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
+from tests.end_to_end.rig import OFTEN, Rig
 from tests.services.kafka import KafkaBroker
 
 END_S = 15.0
@@ -18,8 +18,7 @@ def test_k7_stopped_while_the_broker_answers_nothing_it_ends_in_time_with_its_ow
     engine = here.engine(OFTEN, here.impatient())
     here.wait_for_commit(n_open=0)
     here.valkey.stop()
-    here.produce(0, burst(start_s))
-    here.close_windows(start_s + 100)
+    here.produce(0, burst(start_s) + burst(start_s + 100, "192.0.2.2"))
     engine.wait_for("Redis does not answer")
     frail_kafka.stop()
     here.valkey.cont()
@@ -27,7 +26,11 @@ def test_k7_stopped_while_the_broker_answers_nothing_it_ends_in_time_with_its_ow
     engine.terminate()
     engine.ends(deadline_s=END_S)
     assert "the Kafka client does not close" in engine.stderr
-    assert engine.summary["events"] == 21
+    assert engine.summary["events"] == 40
     frail_kafka.cont()
-    here.engine(TO_THE_END).ends()
+    after = here.engine(OFTEN)
+    here.close_windows(start_s + 200)
+    here.wait_for_commit(n_open=1)
+    after.terminate()
+    after.ends()
     assert here.wrong_keys(here.judged()) == ""

@@ -64,10 +64,16 @@ class Page:
         return {sample.name: sample.value for sample in samples if not sample.labels}
 
 
+def let_pass(seconds: float) -> None:
+    """Return when so much time has passed: for what must last, not for what must come."""
+    end_s = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end_s, deadline_s=DEADLINE_S, what=f"{seconds} s")
+
+
 def busy_share(engine: EngineProcess, seconds: float) -> float:
     """Return the share of a core that an engine takes over so many seconds."""
     before_s, begun_s = cpu_s(engine), time.monotonic()
-    wait_until(lambda: time.monotonic() - begun_s > seconds, deadline_s=DEADLINE_S, what="the time")
+    let_pass(seconds)
     return (cpu_s(engine) - before_s) / (time.monotonic() - begun_s)
 
 
