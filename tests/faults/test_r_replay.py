@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import pytest
 from confluent_kafka import TopicPartition
 
-from tests import naive
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import Write, writes_in, wrong_writes
 from tests.end_to_end.logs import burst, event, window_ago
@@ -86,12 +84,11 @@ def test_r10_after_flushall_a_replay_restores_all_but_what_is_open_and_leaves_th
     with here.client() as client:
         client.flushall()
     with MonitorRecorder(here.valkey.url) as recorder:
-        replay = replayed(here)
+        replayed(here)
     assert keys_of(here) == before
     assert f"stat_{OPEN}" not in before
     assert wrong_writes(writes_in(recorder.commands), here.judged()) == []
     assert (here.committed(), member_ids(here)) == (commits, members)
-    assert replay.summary["keys_written"] == len(before) == 6
     assert finished(here, engine, ahead_s + 100) == ""
 
 
@@ -103,35 +100,21 @@ def test_r10_what_the_engine_writes_meanwhile_is_not_replaced_by_what_is_older(
     for partition in (0, 1):
         for first_s in (start_s, start_s + 20):
             here.produce(partition, burst(first_s, FIRST) + burst(first_s, SECOND))
-    here.close_windows(start_s + 60)
+        here.produce(partition, [event(start_s + 60, THIRD)])
     here.wait_for_closed(start_s + 30)
     with here.client() as client:
         client.flushall()
     with MonitorRecorder(here.valkey.url) as recorder:
         here.produce(0, burst(start_s + 100, SECOND) + [event(start_s + 100, FIRST)])
-        here.close_windows(start_s + 200)
+        for partition in (0, 1):
+            here.produce(partition, [event(start_s + 200, THIRD)])
         here.wait_for_closed(start_s + 110)
         replayed(here)
         here.produce(1, burst(start_s + 220, THIRD))
-        here.close_windows(start_s + 280)
-        here.wait_for_commit(n_open=1)
+        assert finished(here, engine, start_s + 300) == ""
     writes = list(writes_in(recorder.commands))
-    assert wrong_writes(writes, closers_too(here)) == []
+    assert wrong_writes(writes, here.judged()) == []
     assert shortened(writes) == []
-    engine.terminate()
-    engine.ends()
-    with here.client() as client:
-        client.delete("stat_198.51.100.1")
-    assert here.wrong_keys(here.judged()) == ""
-
-
-def closers_too(here: Rig) -> naive.Judgement:
-    """Return the model's answer for all records, also for those that only close windows."""
-    rows = [
-        naive.Row(record.partition(), record.offset(), record.value(), record.timestamp()[1])
-        for record in here.kafka.records(here.topic)
-    ]
-    return naive.judge(rows, here.judged().config)
 
 
 @pytest.mark.parametrize("is_cut", [False, True], ids=["whole_log", "beginning_deleted"])
