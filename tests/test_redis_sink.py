@@ -1,4 +1,4 @@
-"""A replay's sink beside the engine's own, on a real server: the newer value stays, whoever wrote."""
+"""A replay beside the engine, on a real server: the newer value stays, whoever wrote it."""
 
 from __future__ import annotations
 
