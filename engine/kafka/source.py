@@ -177,12 +177,12 @@ class KafkaSource:
 
     def _note_served(self) -> None:
         """Note that the client was served just now, and how that leaves us."""
-        standing = self.standing
-        standing.missing = "" if self._progress.partitions else "partitions"
+        missing = "" if self._progress.partitions else "partitions"
         if not self._reach.is_there(self._consumer):
-            standing.missing = "broker"
-        standing.is_partial = self._view.is_partial
-        standing.served_s = time.monotonic()
+            missing = "broker"
+        self.standing.missing = missing  # in one step: whoever looks must not see it half done
+        self.standing.is_partial = self._view.is_partial
+        self.standing.served_s = time.monotonic()
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
         try:
