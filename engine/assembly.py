@@ -187,7 +187,7 @@ def build_sink(run: Run) -> Sink:
     def note_evicted(n_keys: int) -> None:
         run.metrics.redis_evicted_keys += n_keys
 
-    longest_s = max(*rules.ttl_s, conf.statistics_ttl_s)
+    longest_s = max([*rules.ttl_s, conf.statistics_ttl_s])
     replay = f"task=replay replay.since_s={longest_s}"
     writer = RedisWriter(
         connection,

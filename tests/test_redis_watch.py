@@ -6,12 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import redis
 
 from engine import redis_writer
+from engine.redis_sink import resp
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
-from tests.services.process import wait_until
+from tests.services.process import LOOPBACK, wait_until
 from tests.services.valkey import ValkeyServer
 
 DEADLINE_S = 20.0
@@ -112,7 +115,7 @@ def test_r7_a_server_that_is_empty_or_another_is_told_at_the_next_connection(
     valkey.restart()
     for _ in range(2):
         watched.writer.check()
-    assert said(caplog, f"came back empty; to write again what is lost, {'start an engine'}") == 1
+    assert said(caplog, "came back empty; to write again what is lost, start an engine") == 1
     promote(valkey, new_valkey())
     for _ in range(2):
         watched.writer.check()
@@ -122,12 +125,45 @@ def test_r7_a_server_that_is_empty_or_another_is_told_at_the_next_connection(
     watched.writer.close()
 
 
+def test_r6_a_server_that_turned_into_a_replica_is_left_and_its_new_master_told(
+    valkey: ValkeyServer, new_valkey: Callable[..., ValkeyServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    watched, other = Watched(valkey), new_valkey()
+    watched.writer.open()
+    block = np.frombuffer(resp("SET", "key", "value", "EX", "100"), np.uint8)
+    with valkey.client() as client, other.client() as elsewhere:
+        elsewhere.set("other", "value")
+        client.replicaof(LOOPBACK, str(other.port))
+        wait_until(lambda: client.get("other"), deadline_s=DEADLINE_S, what="a copy")
+        n_before = connections_of(client)
+        answers: list[object] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(
+                watched.writer.write(np.array([100]), lambda rows, late_s: block)
+            )
+        )
+        thread.start()
+        wait_until(lambda: said(caplog, "READONLY") > 1, deadline_s=DEADLINE_S, what="refusals")
+        client.replicaof("NO", "ONE")
+        thread.join(DEADLINE_S)
+        assert client.get("key") == b"value"
+        assert connections_of(client) > n_before
+    assert said(caplog, "came back as another server") >= 1
+    watched.writer.close()
+
+
+def connections_of(client: redis.Redis) -> int:
+    """Return how many connections the server has accepted so far."""
+    n_connections: int = client.info("stats")["total_connections_received"]
+    return n_connections
+
+
 def promote(valkey: ValkeyServer, replica: ValkeyServer) -> None:
     """Let another server, which has some key, take over the address."""
     with replica.client() as client:
         client.set("other", "value")
     valkey.kill()
-    valkey._arguments = ("--replicaof", f"127.0.0.1 {replica.port}")
+    valkey._arguments = ("--replicaof", f"{LOOPBACK} {replica.port}")
     valkey.start()
     with valkey.client() as client:
         wait_until(lambda: client.info("replication")["master_link_status"] == "up",

@@ -79,8 +79,8 @@ def event_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
     if summary["overflow"]:
         yield "left out", f"{counted(summary['overflow'], 'event')} beyond window.max_keys"
     if summary["data_loss_records"]:
-        lost = counted(summary["data_loss_records"], "record")
-        yield "lost", f"{lost} that Kafka had deleted before they were counted"
+        lost = counted(summary["data_loss_records"], "uncounted record")
+        yield "lost", f"{lost} that Kafka had deleted"
 
 
 def verdict_rows(summary: Mapping[str, Any]) -> Iterator[Row]:

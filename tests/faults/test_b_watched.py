@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from confluent_kafka import TopicPartition
+
 from tests.end_to_end.logs import burst, window_ago
 from tests.end_to_end.rig import OFTEN, Rig
 from tests.faults.watched import READY, Page, busy_share
@@ -71,6 +73,27 @@ def test_b7_a_topic_that_is_missing_at_the_start_is_waited_for(
     engine.terminate()
     engine.ends()
     assert here.wrong_keys(here.judged()) == ""
+
+
+def test_b11_records_that_were_deleted_before_they_were_counted_are_told_by_their_number(
+    rig: Callable[..., Rig],
+) -> None:
+    here, page, start_s = rig(), Page(), window_ago(60)
+    here.produce(0, burst(start_s))
+    here.close_windows(start_s + 100)
+    first = here.engine(OFTEN)
+    here.wait_for_commit(n_open=1)
+    first.terminate()
+    first.ends()
+    here.produce(0, burst(start_s + 200))
+    here.kafka.admin.delete_records([TopicPartition(here.topic, 0, 35)])
+    engine = here.engine("source.on_data_loss=earliest", OFTEN, page.override)
+    page.wait_for()
+    assert page.metrics()["botsieve_data_loss_records_total"] == 15
+    engine.terminate()
+    engine.ends()
+    assert engine.summary["data_loss_records"] == 15
+    assert "lost      15 uncounted records that Kafka had deleted" in engine.stderr
 
 
 def test_b9_an_empty_topic_is_read_without_an_error_and_without_work(

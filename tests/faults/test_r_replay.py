@@ -164,6 +164,7 @@ def test_r7_after_a_failover_to_a_replica_that_lagged_a_replay_restores_what_it_
     here.wait_for_closed(start_s + 70)
     take_over(here.valkey, replica)
     engine.wait_for("Redis came back")
+    assert "with the same settings and task=replay replay.since_s=600 beside this" in engine.stderr
     assert here.get(f"stat_{THIRD}") is None
     replayed(here)
     assert finished(here, engine, window_ago(-AHEAD_S) + 100) == ""

@@ -85,18 +85,3 @@ def test_r5_keys_that_redis_evicts_are_told_and_counted(
     engine.ends()
     assert engine.summary["redis_evicted_keys"] == total
     assert f"evicted   {total:,} keys by Redis" in engine.stderr
-
-
-def test_r7_a_server_that_comes_back_empty_is_told_with_the_way_to_restore_it(
-    rig: Callable[..., Rig],
-) -> None:
-    here, page = rig(), Page()
-    engine = here.engine(OFTEN, here.impatient(), page.override)
-    page.wait_for()
-    here.valkey.kill()
-    here.valkey.start()
-    engine.wait_for("Redis came back empty")
-    assert "task=replay replay.since_s=600 beside this one" in engine.stderr
-    page.wait_for()
-    engine.terminate()
-    engine.ends()
