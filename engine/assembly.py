@@ -153,21 +153,28 @@ def blank_checkpoint(spec: WindowSpec, rules: RuleSet) -> Checkpoint:
 
 
 def build_replay(run: Run, source: KafkaConf) -> ReplaySource:
-    """Return the source of windows that ended since then; older ones count as acknowledged.
-
-    An event may be `max_future_s` ahead of its record: from so much earlier on, all are there.
-    """
+    """Return the source of windows that ended in the last `replay.since_s` seconds."""
     conf, spec = run.conf, window_spec(run.conf)
     since_s = int(time.time()) - conf.replay.since_s
+    from_s, closed_s = replay_span(since_s, spec, max_future_s=conf.window.max_future_s)
     return ReplaySource(
         source,
         conf.batch,
-        from_s=max(since_s - spec.length_s - conf.window.max_future_s, 0),
-        blank=blank_checkpoint(spec, run.rules)._replace(closed_s=since_s - 1),
+        from_s=from_s,
+        blank=blank_checkpoint(spec, run.rules)._replace(closed_s=closed_s),
         delay_s=spec.delay_s,
         idle_s=spec.idle_s,
         stopping=run.stopping,
     )
+
+
+def replay_span(since_s: int, spec: WindowSpec, *, max_future_s: int) -> tuple[int, int]:
+    """Return the time of the records to begin with, and the end of the last window to leave out.
+
+    What is older than these records lies before the first window: no event is further ahead of
+    its record than `max_future_s`. So that window is whole, and nothing unread makes events late.
+    """
+    return max(since_s - spec.length_s - max_future_s, 0), since_s - 1
 
 
 def build_sink(run: Run) -> Sink:

@@ -31,7 +31,7 @@ class ReplaySource(KafkaSource):
     def __init__(self, conf: KafkaConf, batch: BatchConf, *, from_s: int, **parts: Any) -> None:
         """Nothing is connected yet; `parts` are those of a KafkaSource."""
         super().__init__(conf, batch, **parts)
-        self._from_s, self._targets_wanted = from_s, True
+        self._from_s, self._targets_wanted, self._stop_at_end = from_s, True, False
 
     def open(self) -> None:
         """Wait for the topic, and take all of it."""

@@ -11,7 +11,7 @@ from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import Write, writes_in, wrong_writes
 from tests.end_to_end.logs import burst, event, window_ago
 from tests.end_to_end.redis_view import held_keys
-from tests.end_to_end.rig import DEADLINE_S, OFTEN, Rig
+from tests.end_to_end.rig import DEADLINE_S, OFTEN, TO_THE_END, Rig
 from tests.services.monitor import MonitorRecorder
 from tests.services.process import LOOPBACK, wait_until
 from tests.services.valkey import ValkeyServer
@@ -84,11 +84,12 @@ def test_r10_after_flushall_a_replay_restores_all_but_what_is_open_and_leaves_th
     with here.client() as client:
         client.flushall()
     with MonitorRecorder(here.valkey.url) as recorder:
-        replayed(here)
+        replay = replayed(here, TO_THE_END)  # which would close what is open
     assert keys_of(here) == before
     assert f"stat_{OPEN}" not in before
     assert wrong_writes(writes_in(recorder.commands), here.judged()) == []
     assert (here.committed(), member_ids(here)) == (commits, members)
+    assert replay.summary["time_to_detect_s"]["max"] is None
     assert finished(here, engine, ahead_s + 100) == ""
 
 
