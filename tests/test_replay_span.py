@@ -15,8 +15,6 @@ from tests import logs, naive
 from tests.doubles import Committed, Run, window_spec
 from tests.naive import ModelConfig, Row
 
-times_s = st.integers(logs.FIRST_S - 60, logs.FIRST_S + 200)
-
 
 def begins(rows: Sequence[Row], from_s: int) -> dict[int, int]:
     """Return the first offset of each partition whose record is not older, else its end."""
@@ -39,8 +37,9 @@ def committed_for(rows: Sequence[Row], since_s: int, config: ModelConfig) -> Com
 def test_r10_a_replay_judges_each_window_that_ended_since_then_as_the_whole_log_does(data):
     config = replace(data.draw(logs.configs()), max_future_s=data.draw(st.sampled_from([0, 5, 60])))
     drawn = data.draw(st.one_of(logs.logs(), logs.logs_in_time(config.delay_s)))
-    rows = [row._replace(timestamp_ms=data.draw(times_s) * 1000) for row in drawn]
-    since_s = data.draw(times_s, label="since")
+    since_s = data.draw(st.integers(logs.FIRST_S, logs.FIRST_S + 130), label="since")
+    ages_s = st.integers(-30, config.length_s + config.max_future_s + 5)
+    rows = [row._replace(timestamp_ms=(since_s - data.draw(ages_s)) * 1000) for row in drawn]
     committed = committed_for(rows, since_s, config)
     read = [row for row in rows if row.offset >= committed[row.partition][0]]
     run = Run(
