@@ -34,16 +34,16 @@ def committed_for(rows: Sequence[Row], since_s: int, config: ModelConfig) -> Com
 
 @st.composite
 def logs_around(draw, since_s: int, config: ModelConfig):
-    """Draw a log near the begin of a replay, of records that are behind or ahead of their events."""
+    """Draw a log around the begin of a replay; an event may be ahead of its record, or too far."""
     first_s, partitions = since_s - config.length_s, st.integers(0, 2)
     times_s = st.integers(first_s - config.delay_s - 5, since_s + 15)
-    aheads_s = st.integers(-config.max_future_s - 1, config.length_s)
-    entries = st.tuples(partitions, times_s, aheads_s, st.sampled_from(logs.ADDRESSES[:2]))
+    lags_s = st.integers(-config.max_future_s - 1, config.length_s)
+    entries = st.tuples(partitions, times_s, lags_s, st.sampled_from(logs.ADDRESSES[:2]))
     drawn = draw(logs.lists(entries, 20))
     rows = logs.rows_of([(p, logs.value_of(time_s, 1, ip, "click")) for p, time_s, _, ip in drawn])
     return [
-        row._replace(timestamp_ms=(time_s + ahead_s) * 1000)
-        for row, (_, time_s, ahead_s, _) in zip(rows, drawn, strict=True)
+        row._replace(timestamp_ms=(time_s + lag_s) * 1000)
+        for row, (_, time_s, lag_s, _) in zip(rows, drawn, strict=True)
     ]
 
 

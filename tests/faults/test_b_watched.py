@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.end_to_end.logs import burst, window_ago
 from tests.end_to_end.rig import OFTEN, Rig
 from tests.faults.watched import READY, Page, busy_share
 from tests.services.kafka import KafkaBroker
+from tests.services.process import wait_until
 
 UNAVAILABLE = 69
 WAITING_S, MAX_WAITING_SHARE = 4.0, 0.05
@@ -94,6 +95,25 @@ def test_b11_records_that_were_deleted_before_they_were_counted_are_told_by_thei
     engine.ends()
     assert engine.summary["data_loss_records"] == 15
     assert "lost      15 uncounted records that Kafka had deleted" in engine.stderr
+
+
+def test_g2_another_member_that_takes_a_part_of_the_topic_is_seen_on_the_page(
+    rig: Callable[..., Rig],
+) -> None:
+    here, page = rig(2), Page()
+    engine = here.engine(OFTEN, page.override)
+    page.wait_for()
+    assert page.metrics()["botsieve_partial_view"] == 0
+    properties = {"group.id": here.topic, "partition.assignment.strategy": "range"}
+    with Consumer({"bootstrap.servers": here.kafka.bootstrap, **properties}) as other:
+        other.subscribe([here.topic])
+        wait_until(lambda: other.poll(0.1) or other.assignment(), deadline_s=60, what="a share")
+        page.wait_for("partitions")
+        assert page.metrics()["botsieve_partial_view"] == 1
+    page.wait_for()
+    assert page.metrics()["botsieve_partial_view"] == 0
+    engine.terminate()
+    engine.ends()
 
 
 def test_b9_an_empty_topic_is_read_without_an_error_and_without_work(
