@@ -20,6 +20,7 @@ from engine.config import RuleConf, SinkConf
 from engine.metrics import Metrics
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
+from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
 from engine.rules import load_rules
 from engine.sinks import Timing
@@ -55,6 +56,7 @@ def sink_to(url: str) -> RedisSink:
         scripts=SCRIPTS["keys"],
         stopping=threading.Event(),
         on_state=lambda ready: None,
+        watch=ServerWatch(on_evicted=lambda n_keys: None, replay=""),
     )
     times = Timing(event_clock=False, ttl_s=np.array(RULES.ttl_s, np.int64), statistics_ttl_s=600)
     conf, seed = SinkConf(url=url), np.uint64(1)

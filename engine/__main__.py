@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -86,7 +86,7 @@ def run_task(conf: AppConf) -> None:
         run = Run(conf, rules, metrics)
         kind = view_kind(conf)
         view = make_view(kind, metrics, run.detections, stream=sys.stderr, title="Botsieve")
-        with view, logging_to(view), signals(run, demo):
+        with page_of(conf, metrics), view, logging_to(view), signals(run, demo):
             watch(run, demo, view)
         report(run, demo)
 
@@ -105,6 +105,18 @@ def view_kind(conf: AppConf) -> str:
     """Return the view to make: two writers on one terminal would tear a live one."""
     shares_terminal = conf.sink.kind == "console" and sys.stdout.isatty()
     return "plain" if conf.view == "auto" and shares_terminal else conf.view
+
+
+def page_of(conf: AppConf, metrics: Metrics) -> AbstractContextManager[None]:
+    """Return the metrics page if there is to be one; what it needs is loaded only then.
+
+    A replay has none: it is started with the settings of the engine whose page has the port.
+    """
+    if not conf.metrics.port or conf.task == "replay":
+        return nullcontext()
+    from engine.page.server import page  # noqa: PLC0415 - see above
+
+    return page(conf.metrics, metrics)
 
 
 def topic_of(conf: AppConf) -> str:

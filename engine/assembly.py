@@ -26,6 +26,7 @@ from engine.detections import Detections
 from engine.errors import ConfigError
 from engine.guards import Guards
 from engine.kafka.client import client_properties
+from engine.kafka.replay import ReplaySource
 from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
@@ -33,6 +34,7 @@ from engine.pipeline import Pipeline
 from engine.redis_flags import Pick
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
+from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
 from engine.rules import RuleSet, load_rules
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
@@ -55,12 +57,13 @@ class Run:
         """Build the parts, upstream first."""
         conf = self.conf
         self.source = build_source(self)
+        self.metrics.standing = self.source.standing
         self.sink = build_sink(self)
         self.detections = Detections(
             self.rules,
             self.metrics,
             seed=self.seed,
-            event_clock=isinstance(conf.source, KafkaConf),
+            event_clock=isinstance(conf.source, KafkaConf) and conf.task == "run",
             ttl_event_clock=counts_from_event(conf),
             keep_seen=conf.labels is not None,
         )
@@ -78,6 +81,7 @@ class Run:
         writer.on_abandoned = self.source.restart
         guards = build_guards(self)
         writer.before_batch, writer.let_through = guards.before_batch, guards.let_through
+        writer.whole_only = conf.task == "replay"
         self.pipeline = Pipeline(
             self.source,
             State(
@@ -134,17 +138,49 @@ def build_source(run: Run) -> FileSource | KafkaSource:
     match conf.source:
         case FileConf():
             return FileSource(conf.source.path, clock_s=time.time())
+        case KafkaConf() if conf.task == "replay":
+            return build_replay(run, conf.source)
         case KafkaConf():
             return KafkaSource(
                 conf.source,
                 conf.batch,
-                blank=Checkpoint(NEVER, NEVER, 0, spec.mode, spec.windows, run.rules.sha8),
+                blank=blank_checkpoint(spec, run.rules),
                 delay_s=spec.delay_s,
                 idle_s=spec.idle_s,
                 stopping=run.stopping,
                 alone=conf.deploy.kind == "embedded",
             )
     raise AssertionError(conf.source)
+
+
+def blank_checkpoint(spec: WindowSpec, rules: RuleSet) -> Checkpoint:
+    """Return the checkpoint of a log that is read from its beginning."""
+    return Checkpoint(NEVER, NEVER, 0, spec.mode, spec.windows, rules.sha8)
+
+
+def build_replay(run: Run, source: KafkaConf) -> ReplaySource:
+    """Return the source of windows that ended in the last `replay.since_s` seconds."""
+    conf, spec = run.conf, window_spec(run.conf)
+    since_s = int(time.time()) - conf.replay.since_s
+    from_s, closed_s = replay_span(since_s, spec, max_future_s=conf.window.max_future_s)
+    return ReplaySource(
+        source,
+        conf.batch,
+        from_s=from_s,
+        blank=blank_checkpoint(spec, run.rules)._replace(closed_s=closed_s),
+        delay_s=spec.delay_s,
+        idle_s=spec.idle_s,
+        stopping=run.stopping,
+    )
+
+
+def replay_span(since_s: int, spec: WindowSpec, *, max_future_s: int) -> tuple[int, int]:
+    """Return the time of the records to begin with, and the end of the last window to leave out.
+
+    What is older than these records lies before the first window: no event is further ahead of
+    its record than `max_future_s`. So that window is whole, and nothing unread makes events late.
+    """
+    return max(since_s - spec.length_s - max_future_s, 0), since_s - 1
 
 
 def build_sink(run: Run) -> Sink:
@@ -161,10 +197,27 @@ def build_sink(run: Run) -> Sink:
     def note_state(ready: bool) -> None:  # noqa: FBT001 - called by the writer
         run.metrics.sink_ready = ready
 
+    def note_evicted(n_keys: int) -> None:
+        run.metrics.redis_evicted_keys += n_keys
+
+    longest_s = max([*rules.ttl_s, conf.statistics_ttl_s])
+    replay = f"task=replay replay.since_s={longest_s}"
     writer = RedisWriter(
-        connection, scripts=SCRIPTS[conf.layout], stopping=run.stopping, on_state=note_state
+        connection,
+        scripts=SCRIPTS[conf.layout],
+        stopping=run.stopping,
+        on_state=note_state,
+        watch=ServerWatch(on_evicted=note_evicted, replay=replay),
     )
-    return RedisSink(conf, rules, times, writer=writer, seed=seed, stage=run.metrics.stage)
+    return RedisSink(
+        conf,
+        rules,
+        times,
+        writer=writer,
+        seed=seed,
+        stage=run.metrics.stage,
+        compare=run.conf.task == "replay",
+    )
 
 
 def build_guards(run: Run) -> Guards:
@@ -210,6 +263,8 @@ def build_dead_letter(conf: AppConf) -> DeadLetter:
     name = conf.source.topic if isinstance(conf.source, KafkaConf) else ""
     if letters.topic and letters.path:
         raise ConfigError(key="dead_letter", problem="topic and path are both set; choose one")
+    if conf.task == "replay":
+        return NoDeadLetter()  # they are there already
     if letters.path:
         return DeadLetterFile(letters.path, topic=name)
     if letters.topic:

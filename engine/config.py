@@ -282,6 +282,23 @@ class DeadLetterConf(Group):
 
 
 @dataclass
+class ReplayConf(Group):
+    """How far back `task=replay` goes."""
+
+    key: ClassVar[str] = "replay"
+    since_s: Annotated[int, Range(1, 1e9), "task=replay: windows that ended since then"] = 600
+
+
+@dataclass
+class MetricsConf(Group):
+    """The page with metrics and health."""
+
+    key: ClassVar[str] = "metrics"
+    port: Annotated[int, Range(0, 65_535), "for /metrics, /healthz and /readyz; 0: no page"] = 0
+    host: Annotated[str, NotEmpty(), "the address to listen on; 0.0.0.0 is all"] = "127.0.0.1"
+
+
+@dataclass
 class SummaryConf(Group):
     """Where the summary of a run is written, if anywhere."""
 
@@ -313,7 +330,9 @@ class DeployConf(Group):
 class AppConf(Group):
     """The whole config of a run."""
 
-    task: Annotated[str, OneOf("run"), "what to do"] = "run"
+    task: Annotated[
+        str, OneOf("run", "replay"), "replay: write again what Redis has lost, beside a run"
+    ] = "run"
     runner: Annotated[str, OneOf("local"), "where to do it"] = "local"
     view: Annotated[str, OneOf("auto", "live", "plain", "none"), "what is shown"] = "auto"
     accept_state_change: Annotated[bool, "go on although windows or fields changed"] = False
@@ -327,6 +346,8 @@ class AppConf(Group):
     allow: AllowConf = field(default_factory=AllowConf)
     guard: GuardConf = field(default_factory=GuardConf)
     dead_letter: DeadLetterConf = field(default_factory=DeadLetterConf)
+    replay: ReplayConf = field(default_factory=ReplayConf)
+    metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)
     deploy: DeployConf = field(default_factory=DeployConf)
 
@@ -338,3 +359,12 @@ class AppConf(Group):
             raise refusal(key="sink.ttl_s", value=self.sink.ttl_s, allowed=allowed)
         if self.deploy.kind == "embedded" and not isinstance(self.source, KafkaConf):
             raise refusal(key="deploy.kind", value="embedded", allowed="only with source=kafka")
+        if self.task == "replay":
+            self._check_replay()
+
+    def _check_replay(self) -> None:
+        """Refuse a replay of what is no topic of its own, or whose decisions would last longer."""
+        if not isinstance(self.source, KafkaConf) or self.deploy.kind == "embedded":
+            raise refusal(key="task", value="replay", allowed="only with source=kafka, deploy=none")
+        if self.ttl.clock == "write":
+            raise refusal(key="ttl.clock", value="write", allowed="auto or event with task=replay")

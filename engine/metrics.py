@@ -10,7 +10,7 @@ import resource
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.sources import Standing
 
 SLOWEST_S = 1e6
 BINS_PER_E = 50
@@ -33,15 +35,24 @@ class Histogram:
         """Begin empty."""
         n_bins = int(np.log(SLOWEST_S / self.FIRST_S) * BINS_PER_E) + 2
         self.counts = np.zeros(n_bins, np.int64)
-        self.max_s = 0.0
+        self.max_s = self.sum_s = 0.0
 
     def add(self, durations_s: NDArray[np.float64]) -> None:
         """Count durations; negative ones (clocks differ) count as the shortest."""
         if len(durations_s) == 0:
             return
         self.max_s = max(self.max_s, float(durations_s.max()))
+        self.sum_s += float(np.maximum(durations_s, 0.0).sum())
+        self.counts += np.bincount(self._bins(durations_s), minlength=len(self.counts))
+
+    def _bins(self, durations_s: NDArray[np.float64]) -> NDArray[np.int64]:
         bins = np.log(np.clip(durations_s, self.FIRST_S, SLOWEST_S) / self.FIRST_S) * BINS_PER_E
-        self.counts += np.bincount(bins.astype(np.int64), minlength=len(self.counts))
+        return bins.astype(np.int64)
+
+    def at_most(self, edges_s: Sequence[float]) -> list[int]:
+        """Return how many values do not exceed each edge, within 2 %, and how many there are."""
+        counted = np.cumsum(self.counts)
+        return [*counted[self._bins(np.array(edges_s))].tolist(), int(counted[-1])]
 
     def quantile_s(self, share: float) -> float | None:
         """Return the duration that `share` of the values do not exceed, within 2 %."""
@@ -97,8 +108,11 @@ class Metrics:
     stage_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     watermark_s: int | None = None
     open_windows: int = 0
+    keys_held: int = 0
     lag: int | None = None
+    standing: Standing = field(default_factory=Standing)
     sink_ready: bool = True
+    redis_evicted_keys: int = 0
     records: int = 0
     _within: threading.local = field(default_factory=threading.local, repr=False)
 
@@ -148,6 +162,8 @@ class Metrics:
             "guard_tripped": self.guard_tripped,
             "keys_written": self.keys_written,
             "decisions_expired": self.expired,
+            "redis_evicted_keys": self.redis_evicted_keys,
+            "data_loss_records": self.standing.n_lost,
             "seconds": round(seconds, 3),
             "events_per_s": round(self.records / seconds) if seconds > 0 else 0,
             "startup_s": round(begun_s - self.started_s, 3),

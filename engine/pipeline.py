@@ -117,11 +117,10 @@ class Pipeline:
     # -- the steps -------------------------------------------------------------------------------
 
     def _fetch(self) -> Assigned | Batch | None:
-        waited_s = self._source.waited_s
-        with self._metrics.stage("fetch"):
-            item = self._source.read()
+        begun_s, waited_s = time.perf_counter(), self._source.waited_s
+        item = self._source.read()
         waited_s = self._source.waited_s - waited_s
-        self._metrics.stage_s["fetch"] -= waited_s
+        self._metrics.stage_s["fetch"] += time.perf_counter() - begun_s - waited_s  # only grows
         self._metrics.stage_s["wait"] += waited_s
         self._metrics.lag = self._source.lag
         if isinstance(item, Batch) and len(item.records.offset):

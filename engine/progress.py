@@ -54,6 +54,11 @@ class Progress:
         """Return which partitions are at their end and silent for longer than `after_s`."""
         return self._at_end() & (now_s - self._last_record_s > after_s)
 
+    def is_past_aim(self, idle: NDArray[np.bool_]) -> bool:
+        """Whether each partition has been read to where it aims, and further or is idle there."""
+        past = (self.position > self._target) | (idle & (self.position >= self._target))
+        return bool((past | self._unassigned).all())
+
     def finish(self) -> list[int]:
         """Finish the partitions that are at the end they aim at; return the new ones."""
         newly = self._at_end() & ~self._finished & (self._end >= self._target)

@@ -96,15 +96,23 @@ class RedisSink:
         writer: RedisWriter,
         seed: np.uint64,
         stage: Callable[[str], AbstractContextManager[None]],
+        compare: bool = False,
     ) -> None:
-        """Nothing is connected yet; `stage` takes the time of what is named."""
+        """Nothing is connected yet; `stage` takes the time of what is named.
+
+        `compare`: another engine writes as well, so each row is compared with what Redis holds.
+        """
         self._stage = stage
         self._rules, self._timing, self._writer = rules, times, writer
         self._is_sets = conf.layout == "sets"
-        self._statistics = statistics_layout(conf)
+
+        def fit(layout: Layout) -> Layout:
+            return layout._replace(again=layout.first) if compare else layout
+
+        self._statistics = fit(statistics_layout(conf))
         self._scan = scan_of(conf)
         self._kinds = [
-            (Decisions(mask, times, seed=seed), decision_layout(conf, shadow=shadow))
+            (Decisions(mask, times, seed=seed), fit(decision_layout(conf, shadow=shadow)))
             for mask, shadow in kinds_of(conf, rules)
         ]
 
@@ -176,6 +184,10 @@ class RedisSink:
         """Compare with what Redis holds at the next write of each address."""
         for held, _ in self._kinds:
             held.forget()
+
+    def check(self) -> None:
+        """Look now and then whether Redis is there, who it is, and whether it evicts keys."""
+        self._writer.check()
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,6 +8,7 @@ commands that go through here may run twice. Nothing here knows what a verdict i
 from __future__ import annotations
 
 import logging
+import math
 import re
 import ssl
 import threading
@@ -25,12 +26,14 @@ from redis.exceptions import AuthenticationError, AuthorizationError, Connection
 from redis.retry import Retry
 
 from engine.errors import AuthError, ConfigError, UnavailableError
+from engine.redis_watch import ServerWatch
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 5.0
 TLS_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 VERIFIED = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+LOOK_S = 10.0
 PASSING_ERRORS = (ConnectionError, TimeoutError, OSError)
 RECEIVE_BYTES = 1 << 20
 PART_ROWS = 1_250
@@ -142,19 +145,39 @@ class RedisWriter:
         scripts: Scripts = (),
         stopping: threading.Event,
         on_state: Callable[[bool], None],
+        watch: ServerWatch,
     ) -> None:
         """Nothing is opened yet; `on_state` hears False when Redis is lost and True when back."""
         self._connection, self._scripts = connection, scripts
+        self._watch, self._looked_s = watch, -math.inf
         self._stopping, self._on_state = stopping, on_state
         self._backoff = ExponentialWithJitterBackoff(base=0.1, cap=10.0)
         self._open = False
 
     def open(self) -> None:
         """Connect if Redis is there; raise only what waiting does not mend."""
+        self._on_state(False)
+        self.check()
+
+    def check(self) -> None:
+        """About every 10 s, connect where Redis was lost and look what it says of itself."""
+        if time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._looked_s = time.monotonic()
         try:
-            self.connect()
+            if self._open:
+                self._look()
+            else:
+                self.connect()
         except PASSING_ERRORS as error:
             self._lost(error)
+
+    def _look(self, *, connected: bool = False) -> None:
+        self._connection.send_command(self._watch.question)
+        try:
+            self._watch.see(self._connection.read_response(), connected=connected)
+        except redis.ResponseError as error:
+            self._watch.refused(str(error))
 
     def connect(self) -> None:
         """Open the connection and load the scripts; raise what the client raises."""
@@ -173,6 +196,7 @@ class RedisWriter:
             if str(error).encode().startswith(REFUSED):
                 raise AuthError(refusal(str(error))) from None
             raise ConnectionError(str(error)) from None
+        self._look(connected=True)
         self._open = True
         self._on_state(True)
 
@@ -222,7 +246,7 @@ class RedisWriter:
         except PASSING_ERRORS as error:
             self._lost(error)
             return None
-        if b"-NOSCRIPT" in replies:
+        if b"-NOSCRIPT" in replies or b"-READONLY" in replies:  # the address may lead elsewhere now
             self._open = False
             self._connection.disconnect()
         return replies

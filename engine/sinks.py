@@ -45,6 +45,9 @@ class Sink(Protocol):
     def forget(self) -> None:
         """Forget which decisions were written: another engine may have written since."""
 
+    def check(self) -> None:
+        """Look after the sink, between two writes or while there is nothing to write."""
+
     def close(self) -> None:
         """Let go of what is open."""
 
@@ -187,6 +190,9 @@ class MemorySink:
     def forget(self) -> None:
         """Nothing to forget: no other engine writes here."""
 
+    def check(self) -> None:
+        """Memory is there."""
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -266,6 +272,9 @@ class ConsoleSink:
 
     def forget(self) -> None:
         """Nothing to forget: no other engine prints here."""
+
+    def check(self) -> None:
+        """A stream that is gone shows when it is written to."""
 
     def close(self) -> None:
         """The stream belongs to the caller."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import glob
 import gzip
+import math
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -50,6 +52,22 @@ class Batch(NamedTuple):
     finished: NDArray[np.bool_]
     clock_s: float
     ended: bool = False
+
+
+@dataclass
+class Standing:
+    """How a source stands, written by the thread that owns it for whoever watches.
+
+    missing: `broker`, `topic` or `partitions`, whichever it waits for, else nothing; is_partial:
+    another engine holds a part of the topic; n_lost: records that were gone before they were
+    counted; served_s: when it was last served, monotonic, infinity where a read may last.
+    """
+
+    missing: str = ""
+    is_paused: bool = False
+    is_partial: bool = False
+    n_lost: int = 0
+    served_s: float = math.inf
 
 
 class Source(Protocol):
@@ -118,6 +136,7 @@ class FileSource:
         self.lag: int | None = None
         self.waited_s = 0.0
         self.n_callback_errors = 0
+        self.standing = Standing()
         self._assigned = False
 
     def open(self) -> None:

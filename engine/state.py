@@ -103,7 +103,7 @@ class State:
         since_s = batch.clock_s - self._checkpoint_s  # below zero where the clock was set back
         due = batch.ended or not 0 <= since_s < CHECKPOINT_S
         if due:
-            self._checkpoint_s = batch.clock_s
+            self._checkpoint_s, metrics.keys_held = batch.clock_s, windows.n_keys
         checkpoints = windows.checkpoints() if due else None
         yield Outcome(batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended)
 

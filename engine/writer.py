@@ -60,6 +60,7 @@ class Writer:
         self._broken_epoch = -1  # it is over, and so are those before it
         self.acked: tuple[int, Checkpoints] | None = None
         self.ended = False  # the end of the input is written
+        self.whole_only = False  # a window that misses records is known better elsewhere
         self.may_write: Callable[[int], bool] = lambda epoch: True
         self.on_abandoned: Callable[[int], None] = lambda epoch: None
         self.before_batch: Callable[[], None] = lambda: None
@@ -91,13 +92,15 @@ class Writer:
             self._sink.forget()
         self.before_batch()
         for verdicts in outcome.verdicts:
-            self._write(verdicts, outcome.epoch, self._write_decisions)
+            if not (self.whole_only and verdicts.partial):
+                self._write(verdicts, outcome.epoch, self._write_decisions)
         self._dead_letter.write(outcome.rejects)
         statistics = list(self._statistics_of(outcome))
         self._pending.append(outcome._replace(verdicts=statistics, rejects=NO_REJECTS))
 
     def write_some(self) -> bool:
         """Write one chunk of statistics, or acknowledge what is written; False when idle."""
+        self._sink.check()
         if not self._group:
             self._begin_group()
         if not self._group:

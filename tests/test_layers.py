@@ -21,7 +21,7 @@ LAYERS = {
     "entry": {"__main__"},
     "wiring": {"assembly", "embedded", "warm_up"},
     "composition": {"settings"},
-    "shown": {"terminal"},
+    "shown": {"page", "terminal"},
     "run": {"breaker", "detections", "guards", "metrics", "pipeline", "spark", "state", "writer"},
     "sources and sinks": {
         "allowlist",
@@ -32,6 +32,7 @@ LAYERS = {
         "redis_flags",
         "redis_scripts",
         "redis_sink",
+        "redis_watch",
         "redis_writer",
         "sinks",
         "sources",

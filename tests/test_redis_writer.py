@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import AuthError, UnavailableError
-from engine.redis_scripts import KEEP_LATER, sha1
+from engine.redis_scripts import KEEP_LATER, KEEP_LATER_FIELD, sha1
 from engine.redis_sink import resp
+from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
@@ -47,7 +48,11 @@ def writer_to(server: ValkeyServer, *, scripts: tuple[str, ...] = ()) -> RedisWr
     """Return a writer to this server."""
     connection = connection_to(server.url, username=None, password=None)
     return RedisWriter(
-        connection, scripts=scripts, stopping=threading.Event(), on_state=lambda ready: None
+        connection,
+        scripts=scripts,
+        stopping=threading.Event(),
+        on_state=lambda ready: None,
+        watch=ServerWatch(on_evicted=lambda n_keys: None, replay="task=replay"),
     )
 
 
@@ -102,6 +107,32 @@ def test_scripts_that_the_server_forgot_are_loaded_again(valkey: ValkeyServer) -
         assert client.get("key") == b"value"
     assert kept is not None
     assert not kept.any()
+    writer.close()
+
+
+EARLY = '{"v":1,"window_start":0,"window_end":10,"events":2,"final":false}'
+FINAL = '{"v":1,"window_start":0,"window_end":10,"events":3,"final":true}'
+
+
+@pytest.mark.parametrize(
+    ("held", "ours", "kept"),
+    [(EARLY, FINAL, False), (FINAL, EARLY, True), (FINAL, FINAL, False), (EARLY, EARLY, False)],
+    ids=["early_final", "final_early", "final_final", "early_early"],
+)
+def test_a_script_keeps_a_final_decision_from_an_early_one_about_the_same_window(
+    held: str, ours: str, kept: bool, valkey: ValkeyServer
+) -> None:
+    writer = writer_to(valkey, scripts=(KEEP_LATER, KEEP_LATER_FIELD))
+    key = resp("EVALSHA", sha1(KEEP_LATER), "1", "key", ours, "60")
+    field = resp("EVALSHA", sha1(KEEP_LATER_FIELD), "1", "hash", "field", ours, "60")
+    with valkey.client() as client:
+        client.set("key", held, ex=60)
+        client.hsetex("hash", mapping={"field": held}, ex=60)
+        answer = writer.write(np.array([60, 60]), lambda rows, late_s: block_of([key, field]))
+        wanted = (held if kept else ours).encode()
+        assert (client.get("key"), client.hget("hash", "field")) == (wanted, wanted)
+    assert answer is not None
+    assert answer.tolist() == [kept, kept]
     writer.close()
 
 

@@ -32,6 +32,7 @@ def full_summary(**changes: Any) -> dict[str, Any]:
     metrics = Metrics(started_s=100.0, first_fetch_s=102.2, last_ack_s=185.2)
     metrics.events, metrics.records, metrics.unknown_type, metrics.overflow = 102_000, 102_010, 4, 3
     metrics.late, metrics.late_after_idle = {0: (10, 30, 9), 1: (2, 6, 3)}, 1
+    metrics.standing.n_lost, metrics.redis_evicted_keys = 1, 2_000
     metrics.rejected.update({"bad_ip": 3, "not_json": 7})
     metrics.windows, metrics.windows_partial, metrics.verdicts, metrics.flagged = 12, 1, 10_020, 35
     metrics.flagged_by_reason.update({"click_view_rate": 8, "event_rate": 30})
@@ -66,6 +67,7 @@ def test_summary_says_everything_in_few_aligned_lines() -> None:
         "rejected": "10: not_json 7, bad_ip 3",
         "other type": "4 neither click nor view",
         "left out": "3 events beyond window.max_keys",
+        "lost": "1 uncounted record that Kafka had deleted",
         "windows": "12, 1 of them partial: their beginning was not read",
         "verdicts": "10,020, 35 of them flagged",
         "flagged": "3 addresses",
@@ -75,6 +77,7 @@ def test_summary_says_everything_in_few_aligned_lines() -> None:
         "labels": "precision 0.980, recall - over 1,020 labelled addresses",
         "detected": "10.1ms p50, 1.3s p95, 1.3s max after the limit was crossed",
         "keys": "12,034 written, 12 not written since they had expired",
+        "evicted": "2,000 keys by Redis, for lack of memory, before their time was over",
         "cpu": "20.4s, 3m 20s a million events",
         "memory": "345 MB at the peak",
         "start": "2.2s until the first event",

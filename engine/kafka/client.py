@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from engine.config import KafkaConf
@@ -44,6 +45,7 @@ PREFETCHED_KB = 24_576  # of values, over all partitions; with what belongs to e
 LEAST_PREFETCHED_KB = 256
 WAITING_LINE_S = 30.0
 BAD_CERTIFICATE = "certificate verify failed"  # other failures of a handshake may pass
+ASK_EVERY_S, ANSWER_S = 1.0, 0.2
 
 AUTHENTICATION = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001
 AUTHORIZATION = {
@@ -96,19 +98,42 @@ def meaning(error: KafkaError) -> BotsieveError | None:
     return None
 
 
+class Reach:
+    """Whether a broker is there: the client tells when it has lost all, never when one is back."""
+
+    def __init__(self, topic: str) -> None:
+        """Nothing is lost yet."""
+        self._topic, self._is_lost, self._asked_s = topic, False, 0.0
+
+    def lose(self) -> None:
+        """Note that no broker answers; a callback of the client may say so."""
+        self._is_lost = True
+
+    def is_there(self, consumer: Consumer) -> bool:
+        """Return whether a broker answers; one that was lost is asked about once a second."""
+        now_s = time.monotonic()
+        if self._is_lost and now_s - self._asked_s >= ASK_EVERY_S:
+            self._asked_s = now_s
+            with suppress(KafkaException):
+                consumer.list_topics(self._topic, timeout=ANSWER_S)
+                self._is_lost = False
+        return not self._is_lost
+
+
 def wait_for_topic(
     admin: AdminClient,
     conf: KafkaConf,
     *,
     failure: Callable[[], BotsieveError | None],
-    stopping: Callable[[float], bool],
+    wait: Callable[[str], bool],
 ) -> tuple[set[int], bool]:
     """Return (the topic's partitions, it had to be waited for); give up after the timeout.
 
-    `stopping` waits for the given seconds and says whether to stop.
+    `wait` is told what is missing, `broker` or `topic`, waits a moment and says whether to stop.
     """
     started_s, told_s, missing = time.monotonic(), -WAITING_LINE_S, False
     while True:
+        awaited = "broker"
         problem = f"source.bootstrap_servers: no broker answers at {conf.bootstrap_servers}"
         admin.poll(0)  # serves the callback that hears of a refused password
         try:
@@ -117,7 +142,7 @@ def wait_for_topic(
                 return set(topic.partitions), missing
             if topic.error is not None and (error := meaning(topic.error)):
                 raise error
-            missing = True
+            awaited, missing = "topic", True
             problem = f"source.topic: there is no topic '{conf.topic}'"
         except KafkaException as exception:
             if error := meaning(exception.args[0]):
@@ -133,5 +158,5 @@ def wait_for_topic(
         if now_s - told_s >= WAITING_LINE_S:
             log.warning("%s; waiting for it", problem)
             told_s = now_s
-        if stopping(0.5):
+        if wait(awaited):
             return set(), missing

@@ -91,6 +91,11 @@ class View:
         self._partial_since_s: float | None = None
         self._was_whole = False
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of the topic was assigned last."""
+        return self._partial_since_s is not None
+
     def is_whole(self, consumer: Consumer, partitions: list[int]) -> bool:
         """Note what was assigned; raise KafkaException where the broker does not name all."""
         topic = consumer.list_topics(self._topic, timeout=TOPIC_TIMEOUT_S).topics[self._topic]

@@ -9,23 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf, KafkaConf
-from engine.errors import BotsieveError, DataLossError
-from engine.kafka.callbacks import Callbacks
-from engine.kafka.client import client_properties, consumer_properties, meaning, wait_for_topic
-from engine.kafka.commits import Commits
+from engine.errors import DataLossError
+from engine.kafka.client import meaning
 from engine.kafka.ends import aim_at_present_ends, errors_in, hear, records_behind
 from engine.kafka.fetch import Notice, Taken
-from engine.kafka.membership import InstanceLock, View, instance_id, refuse_second_engine
-from engine.kafka.native import open_fetch
+from engine.kafka.session import Session
 from engine.kafka.starts import Start, resolve_starts
 from engine.progress import Progress
 from engine.sources import Assigned, Batch
@@ -34,8 +28,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 HOLD_S = 0.2
-CLOSE_S = 5.0
-CALLBACK_S = 0.01
 
 
 class KafkaSource:
@@ -55,73 +47,28 @@ class KafkaSource:
         """Nothing is connected yet. `alone` skips the look at other members of the group."""
         self._conf, self._batch, self._blank = conf, batch, blank
         self._delay_s, self._idle_s, self._alone = delay_s, idle_s, alone
-        self._stopping = stopping
-        self._instance = instance_id(conf.instance_id)
-        self._lock = InstanceLock(
-            bootstrap_servers=conf.bootstrap_servers,
-            group_id=conf.group_id,
-            instance=self._instance,
-        )
-        self._failure: BotsieveError | None = None
-        self._known: set[int] = set()
+        self._session = Session(conf, batch, stopping=stopping)
         self._wanted: list[int] | None = None
-        self._held = self._restart_wanted = False
+        self._restart_wanted = False
         self._stop_at_end, self._targets_wanted = conf.stop_at_end, False
         self.epoch = 0
         self.lag: int | None = None
         self.waited_s = 0.0
-        self.last_poll_s = time.monotonic()
-        self._commits, self._callbacks = Commits(conf.topic), Callbacks()
+        self.standing = self._session.standing
         self._tick_s = 0.0
-        self._progress = Progress([], now_s=self.last_poll_s)
+        self._progress = Progress([], now_s=self.standing.served_s)
 
     # -- opening ---------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Take the lock, wait for the topic, and join the group."""
-        self._lock.take()
-        on_error: dict[str, Any] = {"error_cb": self._callbacks.guarded("error", self._on_error)}
-        admin = AdminClient(client_properties(self._conf) | on_error, logger=log)
-        partitions, waited = wait_for_topic(
-            admin, self._conf, failure=lambda: self._failure, stopping=self._stopping.wait
-        )
-        self._known = set() if waited else partitions
-        self._connect(len(partitions), on_error)
-        if self._stopping.is_set():
-            return
-        if not self._alone:
-            refuse_second_engine(admin, group_id=self._conf.group_id, instance=self._instance)
-        self._subscribe()
-
-    def _connect(self, n_partitions: int, on_error: dict[str, Any]) -> None:
-        """Make the consumer and the fetch; nothing is asked of the broker yet."""
-        properties = consumer_properties(self._conf, self._instance, n_partitions)
-        self._session_s = int(properties["session.timeout.ms"]) / 1000
-        on_commit = self._callbacks.guarded("committed", self._commits.on_commit)
-        callbacks = on_error | {"on_commit": on_commit}
-        self._consumer = Consumer(properties | callbacks, logger=log)
-        # one that is stopped already reads nothing: it needs no trial
-        conf = replace(self._conf, drain="plain") if self._stopping.is_set() else self._conf
-        self._fetch = open_fetch(self._consumer, conf, self._batch)
-        self._view = View(self._conf.topic, self._conf.group_id, patience_s=self._session_s + 2)
-
-    def _subscribe(self) -> None:
-        guarded = self._callbacks.guarded
-        self._consumer.subscribe(
-            [self._conf.topic],
-            on_assign=guarded("assigned", self._on_assign),
-            on_revoke=guarded("revoked", self._on_revoke),
-            on_lost=guarded("lost", self._on_lost),
-        )
+        if self._session.find_topic(lock=True):
+            self._session.join(self._on_assign, self._on_revoke, self._on_lost, alone=self._alone)
 
     @property
     def n_callback_errors(self) -> int:
         """Failures of our own callbacks; none of them stopped anything."""
-        return self._callbacks.n_failed
-
-    def _on_error(self, error: KafkaError) -> None:
-        self._failure = self._failure or meaning(error)
-        log.warning("source.bootstrap_servers: %s", error.str())
+        return self._session.callbacks.n_failed
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.epoch += 1
@@ -135,13 +82,13 @@ class KafkaSource:
         consumer.unassign()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._view.lose()
+        self._session.view.lose()
         self._on_revoke(consumer, partitions)
 
     def _begin(self, partitions: list[int]) -> None:
         """Begin with these partitions, before their first record."""
         self._progress = Progress(partitions, now_s=time.monotonic())
-        self._fetch.forget()
+        self._session.fetch.forget()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -151,15 +98,15 @@ class KafkaSource:
             self._read_again()
         if self._wanted is not None:
             return self._assign(self._wanted)
-        if self._held:
+        if self.standing.is_paused:
             self._resume()
         if self._targets_wanted:
-            found = aim_at_present_ends(self._consumer, self._conf.topic, self._progress)
+            found = aim_at_present_ends(self._session.consumer, self._conf.topic, self._progress)
             self._targets_wanted = not found
         epoch, taken = self.epoch, self._take()
-        if self._failure is not None:
-            raise self._failure
-        self._view.check()
+        if self._session.failure is not None:
+            raise self._session.failure
+        self._session.view.check()
         if epoch != self.epoch or not self._progress.partitions:
             self._hear(errors_in(taken.notices))
             return None  # records of two assignments cannot be told apart: read them again
@@ -168,15 +115,15 @@ class KafkaSource:
     def _take(self) -> Taken:
         """Take what comes within the linger time; a batch that is not full has waited for more."""
         begun_s = time.perf_counter()
-        taken = self._fetch.take(self._batch.linger_ms / 1000)
+        taken = self._session.fetch.take(self._batch.linger_ms / 1000)
         if taken.n_messages < self._batch.max_events:
             self.waited_s += time.perf_counter() - begun_s
-        self.last_poll_s = time.monotonic()
+        self._session.note_served(self._progress.partitions)
         return taken
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
         try:
-            if not self._view.is_whole(self._consumer, partitions):
+            if not self._session.view.is_whole(self._session.consumer, partitions):
                 self._wanted = None
                 return None
             starts = self._resolve(partitions)
@@ -184,16 +131,19 @@ class KafkaSource:
             if error := meaning(exception.args[0]):
                 raise error from None
             log.warning("source.bootstrap_servers: %s; trying again", exception.args[0].str())
-            self._consumer.poll(HOLD_S)  # the group may have given us up meanwhile
+            self._session.consumer.poll(HOLD_S)  # the group may have given us up meanwhile
+            self._session.note_served(self._progress.partitions)
             return None
         self._wanted = None
         self._begin(partitions)
-        self._fetch.attach(partitions)
-        self._consumer.assign(
+        self._session.fetch.attach(partitions)
+        self._session.consumer.assign(
             [TopicPartition(self._conf.topic, p, start.offset) for p, start in starts.items()]
         )
-        self._consumer.resume(self._partitions(partitions))  # a pause outlives an assignment
-        self._held = False
+        self._session.consumer.resume(
+            self._partitions(partitions)
+        )  # a pause outlives an assignment
+        self.standing.is_paused = False
         for p, start in starts.items():
             self._progress.position[p] = start.offset
         where = ", ".join(f"{p} from {start.offset}" for p, start in starts.items())
@@ -203,16 +153,17 @@ class KafkaSource:
 
     def _resolve(self, partitions: list[int]) -> dict[int, Start]:
         starts = resolve_starts(
-            self._consumer,
+            self._session.consumer,
             self._conf,
             partitions,
             blank=self._blank,
             complete_from_s=int(np.ceil(time.time())) + self._delay_s,
-            from_beginning=set(partitions) - self._known,
+            from_beginning=set(partitions) - self._session.known,
         )
         # a crash before the first close must find the same start again
         new = {p: (start.offset, start.checkpoint) for p, start in starts.items() if start.is_new}
-        self._commits.send_now(self._consumer, new)
+        self._session.commits.send_now(self._session.consumer, new)
+        self.standing.n_lost += sum(start.n_lost for start in starts.values())
         return starts
 
     def _batch_of(self, taken: Taken) -> Batch | None:
@@ -220,11 +171,11 @@ class KafkaSource:
         progress.read(records.partition, records.offset, now_s=now_s)
         self._hear(taken.notices)
         if self._stop_at_end and not self._targets_wanted and (newly := progress.finish()):
-            self._consumer.pause(self._partitions(newly))
+            self._session.consumer.pause(self._partitions(newly))
         is_tick = now_s - self._tick_s >= TICK_S
         if is_tick:
             self._tick_s = now_s
-            self.lag = records_behind(self._consumer, self._conf.topic, progress)
+            self.lag = records_behind(self._session.consumer, self._conf.topic, progress)
         elif not taken.n_messages:
             return None
         return Batch(
@@ -240,7 +191,7 @@ class KafkaSource:
     def _hear(self, notices: list[Notice]) -> None:
         try:
             for notice in notices:
-                hear(notice, self._consumer, self._conf.topic, self._progress)
+                hear(notice, self._session.consumer, self._conf.topic, self._progress)
         except DataLossError:
             if self._conf.on_data_loss == "fail":
                 raise
@@ -254,28 +205,28 @@ class KafkaSource:
 
     def hold(self) -> None:
         """Serve heartbeats and callbacks without taking records."""
-        if not self._held:
-            self._consumer.pause(self._partitions(self._progress.partitions))
-            self._held = True
-        self._fetch.serve(HOLD_S)
-        self.last_poll_s = time.monotonic()
+        if not self.standing.is_paused:
+            self._session.consumer.pause(self._partitions(self._progress.partitions))
+            self.standing.is_paused = True
+        self._session.fetch.serve(HOLD_S)
+        self._session.note_served(self._progress.partitions)
 
     def _read_again(self) -> None:
         self._restart_wanted = False
         if self._progress.partitions:
-            self._consumer.unassign()
+            self._session.consumer.unassign()
             self.epoch += 1
             self._wanted = self._progress.partitions
 
     def _resume(self) -> None:
-        self._consumer.resume(self._partitions(self._progress.going_on()))
+        self._session.consumer.resume(self._partitions(self._progress.going_on()))
         self._progress.wake(now_s=time.monotonic())  # silent because we were paused, not idle
-        self._held = False
+        self.standing.is_paused = False
 
     def is_current(self, epoch: int) -> bool:
         """Return True while the group must think that this assignment is alive."""
-        silent_s = time.monotonic() - self.last_poll_s
-        return epoch == self.epoch and silent_s < self._session_s / 2
+        silent_s = time.monotonic() - self.standing.served_s
+        return epoch == self.epoch and silent_s < self._session.timeout_s / 2
 
     def restart(self, epoch: int) -> None:
         """Read again from the commits: a write of this epoch was abandoned."""
@@ -284,17 +235,11 @@ class KafkaSource:
     def commit(self, epoch: int, checkpoints: dict[int, tuple[int, Checkpoint]]) -> None:
         """Commit restart offsets, unless they are of an assignment that is over."""
         if epoch == self.epoch:
-            self._commits.send(self._consumer, checkpoints)
+            self._session.commits.send(self._session.consumer, checkpoints)
 
     def _partitions(self, partitions: list[int]) -> list[TopicPartition]:
         return [TopicPartition(self._conf.topic, p) for p in partitions]
 
     def close(self) -> None:
-        """Wait for the commit in flight, end the client, free the lock."""
-        deadline_s = time.monotonic() + CLOSE_S
-        while self._commits.in_flight and time.monotonic() < deadline_s:
-            self._consumer.poll(CALLBACK_S)
-        self._fetch.close()
-        # the client's own `close` hangs where the group assigns in that moment (librdkafka 4884)
-        del self._fetch, self._consumer
-        self._lock.release()
+        """Wait for the commit in flight, end the clients, free the lock."""
+        self._session.close()

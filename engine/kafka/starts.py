@@ -20,11 +20,15 @@ REQUEST_TIMEOUT_S = 10.0
 
 
 class Start(NamedTuple):
-    """Where a partition is read from, and whether that position must still be committed."""
+    """Where a partition is read from, and whether that position must still be committed.
+
+    n_lost: records before it that were never counted and are gone.
+    """
 
     offset: int
     checkpoint: Checkpoint
     is_new: bool
+    n_lost: int = 0
 
 
 def resolve_starts(
@@ -60,7 +64,7 @@ def resolve_starts(
         where = "earliest" if p in from_beginning else position
         offset = {"earliest": low, "latest": high}.get(where, -1)
         if offset < 0:
-            offset = _offset_at(consumer, conf.topic, p, int(where), high)
+            offset = offset_at(consumer, conf.topic, p, int(where), high)
         checkpoint = blank._replace(complete_from_s=complete_from_s if offset > 0 else 0)
         starts[p] = Start(offset, checkpoint, is_new=True)
     return starts
@@ -90,10 +94,14 @@ def _committed_start(
         raise DataLossError(problem)
     log.warning("source.on_data_loss=%s: %s %s", conf.on_data_loss, conf.topic, gap)
     offset = low if conf.on_data_loss == "earliest" else high
-    return Start(offset, blank._replace(complete_from_s=middle_s), is_new=True)
+    checkpoint = blank._replace(complete_from_s=middle_s)
+    # behind its end, the log has begun anew, and nobody knows how much of the old one is gone
+    n_lost = offset - (commit.offset if commit.offset < low else low)
+    return Start(offset, checkpoint, is_new=True, n_lost=n_lost)
 
 
-def _offset_at(consumer: Consumer, topic: str, partition: int, time_s: int, high: int) -> int:
+def offset_at(consumer: Consumer, topic: str, partition: int, time_s: int, high: int) -> int:
+    """Return the first offset whose record is not older than that, `high` where there is none."""
     at = TopicPartition(topic, partition, time_s * 1000)
     found = int(consumer.offsets_for_times([at], timeout=REQUEST_TIMEOUT_S)[0].offset)
     return found if found >= 0 else high

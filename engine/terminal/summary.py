@@ -78,6 +78,9 @@ def event_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
         yield "other type", f"{number(summary['unknown_type'])} neither click nor view"
     if summary["overflow"]:
         yield "left out", f"{counted(summary['overflow'], 'event')} beyond window.max_keys"
+    if summary["data_loss_records"]:
+        lost = counted(summary["data_loss_records"], "uncounted record")
+        yield "lost", f"{lost} that Kafka had deleted"
 
 
 def verdict_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
@@ -103,6 +106,9 @@ def verdict_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
     expired = summary["decisions_expired"]
     over = f", {number(expired)} not written since they had expired" if expired else ""
     yield "keys", f"{number(summary['keys_written'])} written{over}"
+    if summary["redis_evicted_keys"]:
+        evicted = counted(summary["redis_evicted_keys"], "key")
+        yield "evicted", f"{evicted} by Redis, for lack of memory, before their time was over"
 
 
 def cost_rows(summary: Mapping[str, Any]) -> Iterator[Row]:

@@ -1,0 +1,1 @@
+"""The page that machines look at: metrics, and whether the engine is alive and ready."""
