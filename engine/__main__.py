@@ -22,7 +22,7 @@ from types import FrameType
 from engine import __version__
 from engine.allowlist import Allowlist
 from engine.assembly import Run, decode_options_of, rule_set, window_spec
-from engine.config import AppConf, KafkaConf
+from engine.config import AppConf
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
 from engine.kafka.source import KafkaSource
@@ -30,6 +30,7 @@ from engine.kernel_cache import mended
 from engine.labels import load_labels
 from engine.metrics import Metrics
 from engine.settings.compose import compose, help_text
+from engine.source_config import KafkaConf
 from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
 from engine.terminal.view import View, make_view
 from engine.warm_up import warm_up

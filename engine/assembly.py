@@ -20,7 +20,7 @@ from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, decode_options
 from engine.batch.window import WindowSpec
 from engine.breaker import Breaker
-from engine.config import AppConf, FileConf, KafkaConf, SinkConf
+from engine.config import AppConf, SinkConf
 from engine.dead_letter import DeadLetter, DeadLetterFile, DeadLetterTopic, NoDeadLetter
 from engine.detections import Detections
 from engine.errors import ConfigError
@@ -38,6 +38,7 @@ from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter, connection_to
 from engine.rules import RuleSet, load_rules
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
+from engine.source_config import FileConf, KafkaConf
 from engine.sources import FileSource
 from engine.state import State
 from engine.writer import Writer

@@ -16,9 +16,10 @@ from pathlib import Path
 import redis
 from confluent_kafka import Producer
 
-from engine.config import AppConf, DeployConf, KafkaConf
+from engine.config import AppConf, DeployConf
 from engine.errors import UnavailableError
 from engine.paths import bundled
+from engine.source_config import KafkaConf
 
 N_TRIES = 50
 MOCK_BROKER = {"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3}

@@ -44,9 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {MARK_OF_FIXTURE[name] for name in fixtures if name in MARK_OF_FIXTURE}
         for name in marks:
             item.add_marker(name)
-        if "faults" in item.path.parts:
+        if "kafka" in marks and "faults" in item.path.parts:
             item.add_marker("faults")
-        if "kafka" in marks:
+        elif "kafka" in marks:
             item.add_marker(pytest.mark.xdist_group("kafka"))
 
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from engine.batch.decode import Records
-from engine.config import KafkaConf
 from engine.kafka.client import consumer_properties
 from engine.kafka.fetch import Fetch, Notice, PlainFetch
 from engine.kafka.librdkafka import load
 from engine.kafka.native import NativeFetch
+from engine.source_config import KafkaConf
 
 DEADLINE_S = 30.0
 CLOSE_S = 10.0

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.config import AppConf, FileConf, KafkaConf, RuleConf, SourceConf
+from engine.config import AppConf, RuleConf
 from engine.errors import ConfigError
 from engine.paths import bundled
 from engine.schema import leaves
@@ -24,6 +24,7 @@ from engine.settings.compose import compose, help_text, mask
 from engine.settings.overrides import flatten
 from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, options, preset
 from engine.settings.yaml_file import parse
+from engine.source_config import FileConf, KafkaConf, SourceConf
 
 INVALID = Path(__file__).parent / "cases" / "invalid"
 SECRET = "hunter2"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import config
+from engine import config, source_config
 from engine.errors import ConfigError
 from engine.schema import NotEmpty, OneOf, Range, declarations, leaves
 
 
 def limits() -> list[tuple[str, object]]:
     """Return the limit of each key that has one."""
-    keys = leaves(config.AppConf, source=config.KafkaConf)
+    keys = leaves(config.AppConf, source=source_config.KafkaConf)
     return [(key, declared.limit) for key, declared in keys if declared.limit]
 
 
@@ -23,7 +23,7 @@ def of_key(key: str) -> type:
     """Return the dataclass that holds `key`."""
     kind: type = config.AppConf
     for name in key.split(".")[:-1]:
-        kind = config.KafkaConf if name == "source" else declarations(kind)[name].kind
+        kind = source_config.KafkaConf if name == "source" else declarations(kind)[name].kind
     return kind
 
 
@@ -41,11 +41,11 @@ def refused_by(key: str, value: object) -> str:
 
 def test_defaults_are_those_of_the_original_job() -> None:
     conf = config.AppConf()
-    assert isinstance(conf.source, config.KafkaConf)
+    assert isinstance(conf.source, source_config.KafkaConf)
     assert conf.source.bootstrap_servers == "localhost:9092"
     assert (conf.source.topic, conf.source.group_id) == ("bot-logs", "bot-logs-group-1")
     assert (conf.source.start, conf.source.unknown_type) == ("latest", "view")
-    assert conf.source.fields == config.FieldsConf("unix_time", "category_id", "ip", "type")
+    assert conf.source.fields == source_config.FieldsConf("unix_time", "category_id", "ip", "type")
     assert conf.batch.interval_s == 10
     assert (conf.window.length_s, conf.window.effective_slide_s, conf.window.delay_s) == (10,) * 3
     assert asdict(conf.rules.limits) == {"events": 10, "click_view_ratio": 3, "categories": 10}
@@ -57,7 +57,7 @@ def test_defaults_are_those_of_the_original_job() -> None:
 
 
 def test_every_key_has_a_meaning() -> None:
-    for source in (config.KafkaConf, config.FileConf):
+    for source in (source_config.KafkaConf, source_config.FileConf):
         for key, declared in leaves(config.AppConf, source=source):
             assert declared.meaning, key
 
@@ -104,7 +104,7 @@ def test_a_whole_number_is_nothing_else(value: object) -> None:
 
 @pytest.mark.parametrize("start", ["latest", "earliest", "0", "1700000000"])
 def test_start_takes_a_position_or_a_time(start: str) -> None:
-    assert config.KafkaConf(start=start).start == start
+    assert source_config.KafkaConf(start=start).start == start
 
 
 @pytest.mark.parametrize("start", ["", "now", "-1", "1.5", "²", "1700000000000"])
@@ -126,7 +126,7 @@ def test_url_refuses_the_rest_without_repeating_it(url: str) -> None:
 
 def test_a_config_does_not_print_where_secrets_may_be() -> None:
     sink = config.SinkConf(url="redis://:hunter2@h")
-    source = config.KafkaConf(kafka={"sasl.password": "hunter2"})
+    source = source_config.KafkaConf(kafka={"sasl.password": "hunter2"})
     assert "hunter2" not in repr(config.AppConf(sink=sink, source=source))
 
 

@@ -40,7 +40,7 @@ LAYERS = {
     "batch": {"batch"},
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
-    "config": {"config", "kafka_properties"},
+    "config": {"config", "kafka_properties", "source_config"},
     "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema"},
     "errors": {"errors"},
 }

@@ -15,8 +15,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from engine.config import KafkaConf
 from engine.errors import AuthError, BotsieveError, DataLossError, UnavailableError
+from engine.source_config import KafkaConf
 
 log = logging.getLogger(__name__)
 

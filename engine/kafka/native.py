@@ -15,9 +15,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from numpy.typing import NDArray
 
 from engine.batch.decode import Records
-from engine.config import BatchConf, KafkaConf
+from engine.config import BatchConf
 from engine.kafka.fetch import Fetch, Notice, PlainFetch, Taken
 from engine.kafka.librdkafka import Queue, Unusable, load
+from engine.source_config import KafkaConf
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from typing import Any
 from confluent_kafka import TopicPartition
 
 from engine.batch.checkpoint import Checkpoint
-from engine.config import BatchConf, KafkaConf
+from engine.config import BatchConf
 from engine.kafka.fetch import Taken
 from engine.kafka.source import KafkaSource
 from engine.kafka.starts import REQUEST_TIMEOUT_S, Start, offset_at
+from engine.source_config import KafkaConf
 from engine.sources import Batch
 
 log = logging.getLogger(__name__)

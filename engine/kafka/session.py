@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from engine.config import BatchConf, KafkaConf
+from engine.config import BatchConf
 from engine.errors import BotsieveError
 from engine.kafka.callbacks import Callbacks
 from engine.kafka.client import (
@@ -29,6 +29,7 @@ from engine.kafka.commits import Commits
 from engine.kafka.fetch import Fetch
 from engine.kafka.membership import InstanceLock, View, instance_id, refuse_second_engine
 from engine.kafka.native import open_fetch
+from engine.source_config import KafkaConf
 from engine.sources import Standing
 
 log = logging.getLogger(__name__)

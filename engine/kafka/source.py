@@ -14,7 +14,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from engine.batch.checkpoint import Checkpoint
-from engine.config import BatchConf, KafkaConf
+from engine.config import BatchConf
 from engine.errors import DataLossError
 from engine.kafka.client import meaning
 from engine.kafka.ends import aim_at_present_ends, errors_in, hear, records_behind
@@ -22,6 +22,7 @@ from engine.kafka.fetch import Notice, Taken
 from engine.kafka.session import Session
 from engine.kafka.starts import Start, resolve_starts
 from engine.progress import Progress
+from engine.source_config import KafkaConf
 from engine.sources import Assigned, Batch
 
 log = logging.getLogger(__name__)

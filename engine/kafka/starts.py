@@ -11,8 +11,8 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from engine.batch.checkpoint import Checkpoint, parse_checkpoint
-from engine.config import KafkaConf
 from engine.errors import DataLossError
+from engine.source_config import KafkaConf
 
 log = logging.getLogger(__name__)
 

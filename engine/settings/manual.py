@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.config import AppConf, SourceConf
+from engine.config import AppConf
 from engine.schema import Declared, declarations, leaves
 from engine.settings.overrides import flatten
 from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, SOURCES, options, preset, summary
+from engine.source_config import SourceConf
 
 KEY_WIDTH = 40
 OPENING = """\

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, cast
 import hydra
 from omegaconf import OmegaConf
 
-from engine.config import FileConf, KafkaConf, SourceConf
 from engine.paths import bundled
 from engine.schema import refusal
+from engine.source_config import FileConf, KafkaConf, SourceConf
 
 GROUPS = ("source", "sink", "rules", "deploy")
 SOURCES: dict[str, type[SourceConf]] = {"kafka": KafkaConf, "file": FileConf}

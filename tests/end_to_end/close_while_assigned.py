@@ -14,9 +14,10 @@ from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
 from engine.batch.checkpoint import Checkpoint
-from engine.config import BatchConf, KafkaConf
+from engine.config import BatchConf
 from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
+from engine.source_config import KafkaConf
 from tests.services.process import wait_until
 
 N_TIMES = 20

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 
 from engine.batch.checkpoint import Checkpoint
-from engine.config import BatchConf, KafkaConf
+from engine.config import BatchConf
 from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
+from engine.source_config import KafkaConf
 from engine.sources import Assigned
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import writes_in, wrong_writes

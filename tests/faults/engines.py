@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+
+from confluent_kafka import Consumer
 
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
 from tests.faults.standard import READING
+from tests.services.process import wait_until
 
 KILLED = -signal.SIGKILL
+VISITOR = "visitor"
 SMALL = "batch.max_events=20"
 """A window spans many batches."""
 
@@ -24,6 +29,27 @@ def killed_at(here: Rig, failpoint: str, *overrides: str) -> EngineProcess:
     engine.process.wait(DEADLINE_S)
     assert engine.process.returncode == KILLED, engine.output
     return engine
+
+
+def visit(here: Rig, until: Callable[[], object]) -> None:
+    """Be a member of the engine's group until then: its partitions are revoked."""
+    settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic}
+    silent = {"enable.auto.commit": False, "partition.assignment.strategy": "range"}
+    settings["client.id"] = VISITOR
+    with Consumer(settings | silent) as visitor:
+        visitor.subscribe([here.topic])
+
+        def is_over() -> bool:
+            visitor.poll(0.1)
+            return bool(until())
+
+        wait_until(is_over, deadline_s=DEADLINE_S, what="the end of a visit")
+
+    def is_gone() -> bool:
+        group = here.kafka.admin.describe_consumer_groups([here.topic])[here.topic].result()
+        return all(member.client_id != VISITOR for member in group.members)
+
+    wait_until(is_gone, deadline_s=DEADLINE_S, what="a group without the visitor")
 
 
 class Supervisor:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.logs import window_ago
 from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
-from tests.faults.engines import KILLED, SMALL, Supervisor, failing, killed_at
+from tests.faults.engines import KILLED, SMALL, Supervisor, failing, killed_at, visit
 from tests.faults.standard import finished, what_is_wrong
 from tests.faults.traffic import crowd, produce_windows
 from tests.services.kafka import KafkaBroker
@@ -19,7 +19,7 @@ from tests.services.monitor import MonitorRecorder
 from tests.services.process import wait_until
 from tests.services.proxy import Proxy
 
-N_CROWD = 90_000
+N_CROWD = 30_000
 """Five chunks of statistics."""
 
 
@@ -53,7 +53,7 @@ def test_c4_killed_between_two_chunks_the_rest_is_written_after_the_restart(
     here.produce(0, crowd(start_s, n=N_CROWD))
     with MonitorRecorder(here.valkey.url) as recorder:
         here.close_windows(start_s + 100)
-        killed_at(here, "statistics:4")
+        killed_at(here, "statistics:2")
         with here.client() as client:
             n_before = client.dbsize()
         finished(here, close_s=None)
@@ -118,10 +118,9 @@ def test_c7_killed_while_partitions_are_revoked(rig: Callable[..., Rig]) -> None
     here, start_s = rig(2), window_ago(120)
     produce_windows(here, start_s)
     with MonitorRecorder(here.valkey.url) as recorder:
-        first = failing(here, "revoked:1:kill", OFTEN)
+        first = failing(here, "revoked:1:kill", OFTEN, *SHORT_SESSION)
         here.wait_for_key("bot_192.0.2.0")
-        first.terminate()
-        first.process.wait(DEADLINE_S)
+        visit(here, lambda: not first.is_running)
         assert first.process.returncode == KILLED
         finished(here, close_s=start_s + 200)
     assert what_is_wrong(here, recorder.commands) == ""

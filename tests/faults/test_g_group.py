@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.logs import window_ago
 from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
-from tests.faults.engines import SMALL, Supervisor, failing
+from tests.faults.engines import SMALL, Supervisor, failing, visit
 from tests.faults.standard import READING, finished, what_is_wrong
 from tests.faults.traffic import produce_windows
 from tests.services.kafka import KafkaBroker
@@ -84,6 +84,9 @@ def test_g5_a_callback_that_fails_is_counted_and_loses_nothing(
     produce_windows(here, start_s)
     with MonitorRecorder(here.valkey.url) as recorder:
         engine = failing(here, f"{callback}:1:raise", OFTEN, SMALL)
+        if callback == "revoked":
+            engine.wait_for(READING)
+            visit(here, lambda: "the callback revoked failed" in engine.stderr)
         finished(here, close_s=start_s + 200, engine=engine)
     assert f"the callback {callback} failed" in engine.stderr
     assert engine.summary["callback_errors"] == 1

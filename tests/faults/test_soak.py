@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import Consumer
 
 from tests.end_to_end.rig import Rig
+from tests.faults.engines import visit
 from tests.faults.live_traffic import LiveTraffic
 from tests.faults.nemesis import NEMESES, Scene, engine_killed
 from tests.faults.standard import finished, kept_for, what_is_wrong
@@ -129,17 +129,7 @@ def test_g6_another_member_comes_and_goes_every_two_seconds(
     here = rig(2, kafka=new_kafka())
     with soaked(here, events_per_s=1_000, seed=SHORT_SEED) as scene:
         for _ in range(75):
-            visit(here, scene.chance.uniform(1.0, 3.0))
+            end_s = time.monotonic() + scene.chance.uniform(1.0, 3.0)
+            visit(here, lambda end_s=end_s: time.monotonic() > end_s)
             outlast(scene.chance.uniform(1.0, 3.0))
         scene.recover("visits of another member")
-
-
-def visit(here: Rig, seconds: float) -> None:
-    """Be a member of the engine's group for so long."""
-    settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic}
-    silent = {"enable.auto.commit": False, "partition.assignment.strategy": "range"}
-    with Consumer(settings | silent) as visitor:
-        visitor.subscribe([here.topic])
-        end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
-            visitor.poll(0.1)

@@ -39,7 +39,7 @@ def in_order(rows: list[Row]) -> list[Row]:
     return [Row(0, offset, value, logs.TIMESTAMP_MS) for offset, value in enumerate(values)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.sampled_from([CONFIG, SLIDING]).flatmap(
         lambda config: st.tuples(
