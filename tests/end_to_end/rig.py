@@ -91,6 +91,12 @@ class Rig:
         wanted = {part: end - n_open for part, end in ends_of(self.kafka, self.topic).items()}
         self.wait_until(lambda: self.committed() == wanted, f"commits at {wanted}")
 
+    def end(self, engine: EngineProcess) -> None:
+        """Wait until an engine is done with all but the newest record of each partition; end it."""
+        self.wait_for_commit(n_open=1)
+        engine.terminate()
+        engine.ends()
+
     def committed(self) -> dict[int, int]:
         """Return the committed offset of each partition that has one."""
         found = self.kafka.committed(self.topic, self.topic)

@@ -59,9 +59,7 @@ def test_c2_killed_in_the_middle_of_two_windows_nothing_is_lost_and_nothing_was_
         second = here.engine(OFTEN)
         here.wait_for_key(f"bot_{LAST}")
         here.close_windows(start_s + 200)
-        here.wait_for_commit(n_open=1)
-        second.terminate()
-        second.ends()
+        here.end(second)
     expected = here.judged()
     assert wrong_writes(writes_in(recorder.commands), expected, ascending=False) == []
     assert here.wrong_keys(expected) == ""
@@ -86,9 +84,7 @@ def test_c9_killed_before_the_first_window_closed_a_start_at_the_latest_skips_no
         here.produce(0, burst(start_s))
         second = here.engine(latest, OFTEN)
         here.close_windows(start_s + 100)
-        here.wait_for_commit(n_open=1)
-        second.terminate()
-        second.ends()
+        here.end(second)
     expected = here.judged()
     assert wrong_writes(writes_in(recorder.commands), expected) == []
     assert here.wrong_keys(expected) == ""

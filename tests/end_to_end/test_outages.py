@@ -47,9 +47,7 @@ def second_half(here: Rig, start_s: int) -> None:
 
 def finished(here: Rig, engine: EngineProcess) -> str:
     """Wait until all is written, stop the engine, and return what is wrong."""
-    here.wait_for_commit(n_open=1)
-    engine.terminate()
-    engine.ends()
+    here.end(engine)
     return here.wrong_keys(here.judged())
 
 

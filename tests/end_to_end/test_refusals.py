@@ -82,9 +82,7 @@ def test_b7_b10_a_topic_and_partitions_that_are_made_later_are_read_from_their_b
     here.kafka.produce(here.topic, on(2, burst(start_s, "192.0.2.2")), **anew)
     here.wait_for_key("bot_192.0.2.2")
     here.kafka.produce(here.topic, closing(here.kafka, here.topic, start_s + 100), **anew)
-    here.wait_for_commit(n_open=1)
-    engine.terminate()
-    engine.ends()
+    here.end(engine)
     assert here.wrong_keys(here.judged()) == ""
 
 

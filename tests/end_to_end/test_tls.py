@@ -12,13 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    ResourcePatternType,
-    ResourceType,
-)
 
 from tests.conftest import ALICE, PASSWORD
 from tests.end_to_end.engine_process import EngineProcess
@@ -26,7 +19,8 @@ from tests.end_to_end.logs import IP, burst, window_ago
 from tests.end_to_end.rig import TO_THE_END, Rig
 from tests.end_to_end.test_acl import PASSWORD as REDIS_PASSWORD
 from tests.end_to_end.test_acl import words_of
-from tests.services.kafka import REQUEST_TIMEOUT_S, SCRAM, TLS_HOST, KafkaBroker
+from tests.services.acl import GROUP, READ, TOPIC, allow
+from tests.services.kafka import SCRAM, TLS_HOST, KafkaBroker
 from tests.services.process import LOOPBACK, free_port
 from tests.services.tls import Certificates, TlsEnd
 from tests.services.valkey import ValkeyServer
@@ -126,22 +120,12 @@ def secured_kafka(new_kafka: Callable[..., KafkaBroker], certificates: Certifica
     return new_kafka(users={ALICE: PASSWORD}, keystore=certificates.keystore)
 
 
-def allow(kafka: KafkaBroker, kind: ResourceType, name: str) -> None:
-    """Let alice read a topic or a group: all the rights that the engine needs."""
-    pattern = (kind, name, ResourcePatternType.LITERAL)
-    rule = ("*", AclOperation.READ, AclPermissionType.ALLOW)
-    asked = kafka.admin.create_acls([AclBinding(*pattern, f"User:{ALICE}", *rule)])
-    for answer in asked.values():
-        answer.result(REQUEST_TIMEOUT_S)
-
-
 def test_b6_kafka_over_tls_with_scram_is_read_and_a_wrong_certificate_is_refused(
     secured_kafka: KafkaBroker, certificates: Certificates, rig: Callable[..., Rig]
 ) -> None:
     here, start_s = rig(kafka=secured_kafka), window_ago(60)
     here.produce(0, burst(start_s))
-    allow(here.kafka, ResourceType.TOPIC, here.topic)
-    allow(here.kafka, ResourceType.GROUP, here.topic)
+    allow(here.kafka, ALICE, here.topic, [(TOPIC, READ), (GROUP, READ)])
     port = here.kafka.sasl_bootstrap.rpartition(":")[2]
 
     def engine(name: str, host: str, ca: Path, password: str = PASSWORD) -> EngineProcess:

@@ -44,9 +44,7 @@ def test_live_every_value_that_redis_was_told_is_true(
         here.wait_for_commit(n_open=0)
         botgen_log.produce(here.kafka, here.topic)
         here.close_windows(botgen_log.end_s + 60)
-        here.wait_for_commit(n_open=1)
-        engine.terminate()
-        engine.ends()
+        here.end(engine)
     expected = botgen_log.judged("default")
     writes = list(writes_in(recorder.commands))
     assert wrong_writes(writes, expected) == []

@@ -150,9 +150,7 @@ def test_b10_partitions_that_are_added_under_load_are_counted_from_their_beginni
         closers = [event(start_s + 200, CLOSER)]
         for partition in range(6):
             here.kafka.produce(here.topic, on(partition, closers), **anew)
-        here.wait_for_commit(n_open=1)
-        engine.terminate()
-        engine.ends()
+        here.end(engine)
     assert what_is_wrong(here, recorder.commands) == ""
 
 

@@ -29,7 +29,5 @@ def test_b3_stopped_while_the_broker_answers_nothing_it_ends_in_time_with_its_ow
     frail_kafka.cont()
     after = here.engine(OFTEN)
     here.close_windows(start_s + 200)
-    here.wait_for_commit(n_open=1)
-    after.terminate()
-    after.ends()
+    here.end(after)
     assert here.wrong_keys(here.judged()) == ""

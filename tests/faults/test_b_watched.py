@@ -36,9 +36,7 @@ def test_b1_a_broker_that_is_down_at_the_start_is_waited_for_without_work(
     assert page.health("/healthz") == READY
     frail_kafka.start()
     page.wait_for()
-    here.wait_for_commit(n_open=1)
-    engine.terminate()
-    engine.ends()
+    here.end(engine)
     assert here.wrong_keys(here.judged()) == ""
 
 
@@ -70,9 +68,7 @@ def test_b7_a_topic_that_is_missing_at_the_start_is_waited_for(
     here.produce(1, burst(start_s))
     page.wait_for()
     here.close_windows(start_s + 100)
-    here.wait_for_commit(n_open=1)
-    engine.terminate()
-    engine.ends()
+    here.end(engine)
     assert here.wrong_keys(here.judged()) == ""
 
 
@@ -83,9 +79,7 @@ def test_b11_records_that_were_deleted_before_they_were_counted_are_told_by_thei
     here.produce(0, burst(start_s))
     here.close_windows(start_s + 100)
     first = here.engine(OFTEN)
-    here.wait_for_commit(n_open=1)
-    first.terminate()
-    first.ends()
+    here.end(first)
     here.produce(0, burst(start_s + 200))
     here.kafka.admin.delete_records([TopicPartition(here.topic, 0, 35)])
     engine = here.engine("source.on_data_loss=earliest", OFTEN, page.override)

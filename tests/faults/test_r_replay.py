@@ -63,9 +63,7 @@ def shortened(writes: Iterable[Write]) -> list[Write]:
 def finished(here: Rig, engine: EngineProcess, time_s: int) -> str:
     """Close all windows, stop the engine, and return what is wrong."""
     here.close_windows(time_s)
-    here.wait_for_commit(n_open=1)
-    engine.terminate()
-    engine.ends()
+    here.end(engine)
     return here.wrong_keys(here.judged())
 
 

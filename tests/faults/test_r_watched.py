@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.end_to_end.logs import IP, burst, event, window_ago
-from tests.end_to_end.rig import OFTEN, Rig
-from tests.faults.watched import READY, Page, let_pass
+from tests.end_to_end.rig import OFTEN, SHORT_SESSION, Rig
+from tests.faults.watched import READY, Page
+from tests.services.process import outlast
 from tests.services.valkey import ValkeyServer
 
-SHORT_SESSION = ("source.kafka.session.timeout.ms=1500", "source.kafka.heartbeat.interval.ms=300")
 LONGER_THAN_A_SESSION_S = 3.0
 SCARCE = ("--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru")
 N_MORE_THAN_FIT = 20_000
@@ -34,9 +34,7 @@ def test_r1_redis_that_is_down_at_the_start_is_missing_until_it_answers(
     page.wait_for()  # although there was nothing to write
     here.produce(0, burst(start_s))
     here.close_windows(start_s + 100)
-    here.wait_for_commit(n_open=1)
-    engine.terminate()
-    engine.ends()
+    here.end(engine)
     assert here.wrong_keys(here.judged()) == ""
 
 
@@ -53,7 +51,7 @@ def test_r1_redis_that_is_away_in_mid_batch_is_missing_meanwhile_and_nobody_join
     for partition in (0, 1):
         here.produce(partition, burst(start_s + 30, f"192.0.2.{partition + 3}"))
     page.wait_for_word("redis")
-    let_pass(LONGER_THAN_A_SESSION_S)
+    outlast(LONGER_THAN_A_SESSION_S)
     assert page.says("redis")
     assert page.health("/healthz") == READY
     here.valkey.cont()

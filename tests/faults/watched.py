@@ -10,7 +10,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.engine_process import EngineProcess
-from tests.services.process import LOOPBACK, free_port, wait_until
+from tests.services.process import LOOPBACK, free_port, outlast, wait_until
 
 DEADLINE_S = 60.0
 OK, UNAVAILABLE = 200, 503
@@ -64,16 +64,10 @@ class Page:
         return {sample.name: sample.value for sample in samples if not sample.labels}
 
 
-def let_pass(seconds: float) -> None:
-    """Return when so much time has passed: for what must last, not for what must come."""
-    end_s = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > end_s, deadline_s=DEADLINE_S, what=f"{seconds} s")
-
-
 def busy_share(engine: EngineProcess, seconds: float) -> float:
     """Return the share of a core that an engine takes over so many seconds."""
     before_s, begun_s = cpu_s(engine), time.monotonic()
-    let_pass(seconds)
+    outlast(seconds)
     return (cpu_s(engine) - before_s) / (time.monotonic() - begun_s)
 
 
