@@ -16,13 +16,15 @@ import polars as pl
 
 from benchmarks.rig import Found, Summary, interleaved, median, table
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
-from engine.config import RuleConf, SinkConf
+from engine.config import RuleConf
 from engine.metrics import Metrics
+from engine.redis_connection import connection_to
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_watch import ServerWatch
-from engine.redis_writer import RedisWriter, connection_to
+from engine.redis_writer import RedisWriter
 from engine.rules import load_rules
+from engine.sink_config import SinkConf
 from engine.sinks import Timing
 from engine.writer import CHUNK_ROWS
 from tests.services.valkey import ValkeyServer

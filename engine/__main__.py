@@ -77,6 +77,7 @@ def run_task(conf: AppConf) -> None:
     rules = rule_set(conf)
     metrics = Metrics()
     demo = Embedded(conf.deploy, topic=topic_of(conf)) if conf.deploy.kind == "embedded" else None
+    allowlist = Allowlist(conf.allow)
     check_files(conf)
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
@@ -84,7 +85,7 @@ def run_task(conf: AppConf) -> None:
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)
-        run = Run(conf, rules, metrics)
+        run = Run(conf, rules, metrics, allowlist)
         kind = view_kind(conf)
         view = make_view(kind, metrics, run.detections, stream=sys.stderr, title="Botsieve")
         with page_of(conf, metrics), view, logging_to(view), signals(run, demo):
@@ -94,7 +95,6 @@ def run_task(conf: AppConf) -> None:
 
 def check_files(conf: AppConf) -> None:
     """Refuse now what would only be found out when the run is over."""
-    Allowlist(conf.allow)
     if conf.labels is not None:
         load_labels(conf.labels)
     if conf.summary.json is not None and not Path(conf.summary.json).absolute().parent.is_dir():

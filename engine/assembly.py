@@ -20,7 +20,7 @@ from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, decode_options
 from engine.batch.window import WindowSpec
 from engine.breaker import Breaker
-from engine.config import AppConf, SinkConf
+from engine.config import AppConf
 from engine.dead_letter import DeadLetter, DeadLetterFile, DeadLetterTopic, NoDeadLetter
 from engine.detections import Detections
 from engine.errors import ConfigError
@@ -31,12 +31,14 @@ from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
+from engine.redis_connection import connection_to
 from engine.redis_flags import Pick
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_watch import ServerWatch
-from engine.redis_writer import RedisWriter, connection_to
+from engine.redis_writer import RedisWriter
 from engine.rules import RuleSet, load_rules
+from engine.sink_config import SinkConf
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
 from engine.source_config import FileConf, KafkaConf
 from engine.sources import FileSource
@@ -51,6 +53,7 @@ class Run:
     conf: AppConf
     rules: RuleSet
     metrics: Metrics
+    allowlist: Allowlist
     stopping: threading.Event = field(default_factory=threading.Event)
     seed: int = field(default_factory=lambda: secrets.randbits(63))
 
@@ -228,7 +231,7 @@ def build_guards(run: Run) -> Guards:
     share, n = conf.guard.max_flagged_share, conf.guard.min_addresses
     breaker = Breaker(max_share=share, min_addresses=n, enforce_mask=mask, times=times)
     return Guards(
-        Allowlist(conf.allow),
+        run.allowlist,
         breaker if share < 1 else None,
         enforce_mask=mask,
         flagged_among=run.sink.flagged_among if isinstance(run.sink, RedisSink) else nobody,

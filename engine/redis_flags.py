@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from engine.config import SinkConf
+from engine.sink_config import SinkConf
 
 STEP = 1_000
 MAX_LOOKED_AT = 1_000_000

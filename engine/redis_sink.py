@@ -18,13 +18,13 @@ import redis
 from numpy.typing import NDArray
 
 from engine.batch.verdict import Verdicts
-from engine.config import SinkConf
 from engine.kernels import render as form
 from engine.kernels.expiry import AGAIN, FIRST, UNSURE
 from engine.redis_flags import MAX_LOOKED_AT, Pick, look, scan_of
 from engine.redis_scripts import EXPIRE_LATER, KEEP_LATER, KEEP_LATER_FIELD, sha1
 from engine.redis_writer import RedisWriter
 from engine.rules import RuleSet
+from engine.sink_config import SinkConf
 from engine.sinks import (
     Decisions,
     Timing,

@@ -14,10 +14,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.batch.verdict import Verdicts
-from engine.config import SinkConf
 from engine.kernels import render as form
 from engine.kernels.expiry import SKIP, admit, agree, empty_expiries, make_room
 from engine.rules import RuleSet
+from engine.sink_config import SinkConf
 
 COUNT_COLUMNS = ("high", "low", "events", "clicks", "categories", "saturated", "mask")
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from engine.batch.decode import DecodeOptions, Records, decode, decode_options
 from engine.batch.window import OpenWindows, WindowSpec
-from engine.config import SinkConf
 from engine.detections import Detections
 from engine.kafka.messages import unpack
 from engine.kernels.ranges import parsed, ranges_of, within
 from engine.kernels.table import FIRST_CAPACITY
 from engine.metrics import Metrics
 from engine.rules import RuleSet
+from engine.sink_config import SinkConf
 from engine.sinks import Decisions, MemorySink, Timing
 
 NAMES = ("unix_time", "category_id", "ip", "type")

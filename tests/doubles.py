@@ -16,13 +16,14 @@ from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, Records, decode_options
 from engine.batch.verdict import Verdicts
 from engine.batch.window import WindowSpec
-from engine.config import RuleConf, SinkConf
+from engine.config import RuleConf
 from engine.dead_letter import NoDeadLetter
 from engine.detections import Detections, addresses
 from engine.guards import Guards
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
 from engine.rules import RuleSet, load_rules
+from engine.sink_config import SinkConf
 from engine.sinks import MemorySink, timing
 from engine.sources import Assigned, Batch
 from engine.state import State

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import config, source_config
+from engine import config, sink_config, source_config
 from engine.errors import ConfigError
 from engine.schema import NotEmpty, OneOf, Range, declarations, leaves
 
@@ -116,7 +116,7 @@ def test_start_refuses_what_is_neither(start: str) -> None:
     "url", ["redis://h", "redis://h:1/2", "rediss://u@h:6380/0", "redis://[::1]:6379", "unix:///s"]
 )
 def test_url_takes_what_redis_clients_take(url: str) -> None:
-    assert config.SinkConf(url=url).url == url
+    assert sink_config.SinkConf(url=url).url == url
 
 
 @pytest.mark.parametrize("url", ["", "h:6379", "http://h", "redis://h:port", "redis://[::1"])
@@ -125,7 +125,7 @@ def test_url_refuses_the_rest_without_repeating_it(url: str) -> None:
 
 
 def test_a_config_does_not_print_where_secrets_may_be() -> None:
-    sink = config.SinkConf(url="redis://:hunter2@h")
+    sink = sink_config.SinkConf(url="redis://:hunter2@h")
     source = source_config.KafkaConf(kafka={"sasl.password": "hunter2"})
     assert "hunter2" not in repr(config.AppConf(sink=sink, source=source))
 

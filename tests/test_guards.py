@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from engine.allowlist import Allowlist
 from engine.breaker import Breaker
-from engine.config import AllowConf, SinkConf
+from engine.config import AllowConf
 from engine.guards import Guards
 from engine.metrics import Metrics
 from engine.rules import RuleSet
+from engine.sink_config import SinkConf
 from engine.sinks import timing
 from tests import logs, naive
 from tests.doubles import Run

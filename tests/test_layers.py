@@ -29,6 +29,7 @@ LAYERS = {
         "kafka",
         "progress",
         "labels",
+        "redis_connection",
         "redis_flags",
         "redis_scripts",
         "redis_sink",
@@ -40,7 +41,7 @@ LAYERS = {
     "batch": {"batch"},
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
-    "config": {"config", "kafka_properties", "source_config"},
+    "config": {"config", "kafka_properties", "sink_config", "source_config"},
     "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema"},
     "errors": {"errors"},
 }

@@ -12,11 +12,12 @@ import pytest
 import redis
 
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
-from engine.config import SinkConf
+from engine.redis_connection import connection_to
 from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_watch import ServerWatch
-from engine.redis_writer import RedisWriter, connection_to
+from engine.redis_writer import RedisWriter
+from engine.sink_config import SinkConf
 from engine.sinks import timing
 from tests.doubles import rule_set
 from tests.naive import ModelConfig, ModelRule

@@ -11,9 +11,10 @@ import pytest
 import redis
 
 from engine import redis_writer
+from engine.redis_connection import connection_to
 from engine.redis_sink import resp
 from engine.redis_watch import ServerWatch
-from engine.redis_writer import RedisWriter, connection_to
+from engine.redis_writer import RedisWriter
 from tests.services.process import LOOPBACK, wait_until
 from tests.services.valkey import ValkeyServer
 

@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import AuthError, UnavailableError
+from engine.redis_connection import connection_to
 from engine.redis_scripts import KEEP_LATER, KEEP_LATER_FIELD, sha1
 from engine.redis_sink import resp
 from engine.redis_watch import ServerWatch
-from engine.redis_writer import RedisWriter, connection_to
+from engine.redis_writer import RedisWriter
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.config import PrefixConf
 from engine.errors import ConfigError
 from engine.metrics import Metrics
+from engine.sink_config import PrefixConf
 from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
 from tests.services.valkey import ValkeyServer
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from engine import writer as writer_module
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts, newest_rows
-from engine.config import SinkConf
 from engine.dead_letter import NoDeadLetter
 from engine.metrics import Metrics
+from engine.sink_config import SinkConf
 from engine.sinks import KeyValue, MemorySink, Written, timing
 from engine.state import Outcome
 from engine.writer import Writer

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.config import PrefixConf
 from engine.errors import ConfigError
 from engine.redis_flags import glob
+from engine.sink_config import PrefixConf
 from engine.terminal.readings import UNKNOWN, counted, duration, listed, number
 
 MIN_WIDTH = 40
