@@ -62,7 +62,8 @@ class Session:
         self.standing = Standing(missing="broker", served_s=time.monotonic())
         self.commits, self.callbacks = Commits(conf.topic), Callbacks()
         self.failure: BotsieveError | None = None
-        self.known: set[int] = set()
+        self.known: set[int] = set()  # partitions that are no newer than this run
+        self.begun: set[int] = set()  # those for which the group has a commit
 
     def find_topic(self, *, lock: bool) -> set[int]:
         """Wait for the topic and connect; return its partitions, none after a stop."""

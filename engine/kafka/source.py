@@ -160,10 +160,12 @@ class KafkaSource:
             blank=self._blank,
             complete_from_s=int(np.ceil(time.time())) + self._delay_s,
             from_beginning=set(partitions) - self._session.known,
+            begun=self._session.begun,
         )
         # a crash before the first close must find the same start again
         new = {p: (start.offset, start.checkpoint) for p, start in starts.items() if start.is_new}
         self._session.commits.send_now(self._session.consumer, new)
+        self._session.begun.update(partitions)
         self.standing.n_lost += sum(start.n_lost for start in starts.values())
         return starts
 

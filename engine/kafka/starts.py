@@ -39,18 +39,21 @@ def resolve_starts(
     blank: Checkpoint,
     complete_from_s: int,
     from_beginning: set[int],
+    begun: set[int],
 ) -> dict[int, Start]:
     """Return where each partition is read from: its commit, else what the config says.
 
     `blank` is the checkpoint of a log that is read from its beginning; `complete_from_s` replaces
     its field where a log is entered in the middle; `from_beginning` are partitions that are newer
-    than this engine. Raises KafkaException where the broker does not answer.
+    than this engine, `begun` those for which it has found or made a commit: one that is gone is a
+    loss, since Kafka forgets the commits of a topic that is deleted. Raises KafkaException where
+    the broker does not answer, DataLossError where `source.on_data_loss` is `fail`.
     """
     wanted = [TopicPartition(conf.topic, p) for p in partitions]
     committed = {
         tp.partition: tp
         for tp in consumer.committed(wanted, timeout=REQUEST_TIMEOUT_S)
-        if tp.offset >= 0 and not conf.ignore_commits
+        if tp.offset >= 0 and (tp.partition in begun or not conf.ignore_commits)
     }
     position = conf.start if not committed else "earliest"
     starts = {}
@@ -60,6 +63,10 @@ def resolve_starts(
         )
         if p in committed:
             starts[p] = _committed_start(conf, committed[p], low, high, blank, complete_from_s)
+            continue
+        if p in begun:
+            gap = f"partition {p}: its commit is gone, {low} is the first offset"
+            starts[p] = _start_after_loss(conf, gap, low, high, blank, complete_from_s)
             continue
         where = "earliest" if p in from_beginning else position
         offset = {"earliest": low, "latest": high}.get(where, -1)
@@ -86,6 +93,14 @@ def _committed_start(
     if low <= commit.offset <= high:
         return Start(commit.offset, checkpoint, is_new=False)
     gap = f"partition {commit.partition}: offset {commit.offset} was to be read, {low} is the first"
+    start = _start_after_loss(conf, gap, low, high, blank, middle_s)
+    # behind its end, the log has begun anew, and nobody knows how much of the old one is gone
+    return start._replace(n_lost=start.n_lost + max(low - commit.offset, 0))
+
+
+def _start_after_loss(
+    conf: KafkaConf, gap: str, low: int, high: int, blank: Checkpoint, middle_s: int
+) -> Start:
     if conf.on_data_loss == "fail":
         problem = (
             f"source.topic: records are lost, {conf.topic} {gap}; set "
@@ -95,9 +110,7 @@ def _committed_start(
     log.warning("source.on_data_loss=%s: %s %s", conf.on_data_loss, conf.topic, gap)
     offset = low if conf.on_data_loss == "earliest" else high
     checkpoint = blank._replace(complete_from_s=middle_s)
-    # behind its end, the log has begun anew, and nobody knows how much of the old one is gone
-    n_lost = offset - (commit.offset if commit.offset < low else low)
-    return Start(offset, checkpoint, is_new=True, n_lost=n_lost)
+    return Start(offset, checkpoint, is_new=True, n_lost=offset - low)
 
 
 def offset_at(consumer: Consumer, topic: str, partition: int, time_s: int, high: int) -> int:
