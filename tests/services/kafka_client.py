@@ -25,6 +25,11 @@ OFFSETS_TOPIC = "__consumer_offsets"
 OFFSET_KEYS = (b"\x00\x00", b"\x00\x01")
 """The versions of a key under which an offset is stored; others are about members."""
 
+MOVING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+)
 MANY = {"queue.buffering.max.messages": "1000000", "compression.type": "lz4"}
 
 Row = tuple[int, bytes | None, int | None, bytes | None]
@@ -113,7 +118,9 @@ class KafkaClient:
         """What a group committed, by partition: (offset, metadata); none where no commit is."""
         with Consumer(self._client(**{"group.id": group})) as reader:
             asked = [TopicPartition(topic, part) for part in self.partitions(topic)]
-            found = reader.committed(asked, timeout=REQUEST_TIMEOUT_S)
+            found = _by_its_coordinator(
+                lambda: reader.committed(asked, timeout=REQUEST_TIMEOUT_S), group
+            )
         return {
             part.partition: (part.offset, part.metadata or "")
             for part in found
@@ -148,6 +155,25 @@ class KafkaClient:
 def dotted(settings: Mapping[str, str]) -> dict[str, str]:
     """Kafka's own names: `retention_ms` is `retention.ms`."""
     return {key.replace("_", "."): value for key, value in settings.items()}
+
+
+def _by_its_coordinator(
+    request: Callable[[], list[TopicPartition]], group: str
+) -> list[TopicPartition]:
+    """Ask until a group's coordinator answers: it may just be found, or move."""
+    found: list[TopicPartition] = []
+
+    def is_answered() -> bool:
+        try:
+            found[:] = request()
+        except KafkaException as problem:
+            if problem.args[0].code() not in MOVING:
+                raise
+            return False
+        return True
+
+    wait_until(is_answered, deadline_s=REQUEST_TIMEOUT_S, what=f"the coordinator of {group}")
+    return found
 
 
 def _key_start(group: str, topic: str) -> bytes:
