@@ -20,6 +20,7 @@ from hypothesis import settings
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.rig import Rig
 from tests.services.kafka import JARS_COMPLETE, KafkaBroker
+from tests.services.kafka_cluster import KafkaCluster
 from tests.services.valkey import ValkeyServer
 
 ALICE, PASSWORD = "alice", "correct-horse"
@@ -27,6 +28,7 @@ MARK_OF_FIXTURE = {
     "kafka": "kafka",
     "new_kafka": "kafka",
     "frail_kafka": "kafka",
+    "kafka_cluster": "kafka",
     "valkey": "valkey",
     "new_valkey": "valkey",
 }
@@ -128,7 +130,10 @@ def rig(
     """Make a rig: `rig(4)` has a topic of four partitions; `rig(kafka=...)` another broker."""
 
     def make(
-        n_partitions: int = 1, *, kafka: KafkaBroker = kafka, valkey: ValkeyServer = valkey
+        n_partitions: int = 1,
+        *,
+        kafka: KafkaBroker | KafkaCluster = kafka,
+        valkey: ValkeyServer = valkey,
     ) -> Rig:
         name = kafka.create_topic(topic(), n_partitions)
         return Rig(kafka, valkey, name, new_engine, record_property)
@@ -143,3 +148,12 @@ def frail_kafka(
     """A second broker, to kill and to stop, with a SASL listener: leave it running as well."""
     with KafkaBroker(tmp_path_factory.mktemp("kafka"), users={ALICE: PASSWORD}) as broker:
         yield broker
+
+
+@pytest.fixture
+def kafka_cluster(
+    kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KafkaCluster]:
+    """Three nodes of the test's own, each of which may go: `rig(3, kafka=kafka_cluster)`."""
+    with KafkaCluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster

@@ -12,7 +12,8 @@ import pytest
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from tests.kafka_reader import DEADLINE_S, Member, Reader, Seen, conf_of, returns
-from tests.services.kafka import REQUEST_TIMEOUT_S, KafkaBroker, Row
+from tests.services.kafka import KafkaBroker
+from tests.services.kafka_client import REQUEST_TIMEOUT_S, Row
 
 TIMESTAMP_MS = 1_700_000_000_000
 VALUES = (b"small", None, b"", b"x" * 100_000, "ünï\0".encode(), bytes(range(256)))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.services.kafka import KafkaBroker, Row
+from tests.services.kafka import KafkaBroker
+from tests.services.kafka_client import Row
 from tests.services.monitor import MonitorRecorder, parse
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer

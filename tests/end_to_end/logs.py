@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests import naive
 from tests.naive_config import ModelConfig, ModelRule
-from tests.services.kafka import REQUEST_TIMEOUT_S, KafkaBroker, Row
+from tests.services.kafka_client import REQUEST_TIMEOUT_S, KafkaClient, Row
 from tests.services.process import wait_until
 
 IP = "192.0.2.1"
@@ -58,13 +58,13 @@ def on(partition: int, values: Iterable[bytes | None]) -> list[Row]:
     return [(partition, value, None, None) for value in values]
 
 
-def closing(kafka: KafkaBroker, topic: str, time_s: int) -> list[Row]:
+def closing(kafka: KafkaClient, topic: str, time_s: int) -> list[Row]:
     """Return one event for each partition whose time closes every window that is older."""
     value = event(time_s, CLOSER)
     return [(partition, value, None, None) for partition in kafka.partitions(topic)]
 
 
-def log_in(kafka: KafkaBroker, topic: str) -> list[naive.Row]:
+def log_in(kafka: KafkaClient, topic: str) -> list[naive.Row]:
     """Return all that the topic holds, as the model takes it; without what only closes windows."""
     rows = [
         naive.Row(record.partition(), record.offset(), record.value(), record.timestamp()[1])
@@ -73,7 +73,7 @@ def log_in(kafka: KafkaBroker, topic: str) -> list[naive.Row]:
     return [row for row in rows if row.value is None or CLOSER.encode() not in row.value]
 
 
-def ends_of(kafka: KafkaBroker, topic: str) -> dict[int, int]:
+def ends_of(kafka: KafkaClient, topic: str) -> dict[int, int]:
     """Return the next offset of each partition; of a new topic as soon as the broker has it."""
     found: dict[int, int] = {}
     settings = {"bootstrap.servers": kafka.bootstrap, "group.id": "tests", "log_level": 0}

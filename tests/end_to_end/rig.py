@@ -17,6 +17,7 @@ from tests.end_to_end.judged import differences, wrong_expiries
 from tests.end_to_end.logs import DEFAULT, closing, ends_of, log_in, on
 from tests.naive_config import ModelConfig
 from tests.services.kafka import KafkaBroker
+from tests.services.kafka_cluster import KafkaCluster
 from tests.services.process import wait_until
 from tests.services.valkey import ValkeyServer
 
@@ -37,7 +38,7 @@ class Rig:
     `record` keeps a figure of the test for a report.
     """
 
-    kafka: KafkaBroker
+    kafka: KafkaBroker | KafkaCluster
     valkey: ValkeyServer
     topic: str
     new_engine: Callable[..., EngineProcess]
@@ -48,7 +49,7 @@ class Rig:
     def overrides(self) -> list[str]:
         """Return what every engine of this rig is told."""
         return [
-            f"source.bootstrap_servers={self.kafka.bootstrap}",
+            f"source.bootstrap_servers='{self.kafka.bootstrap}'",
             f"source.topic={self.topic}",
             f"source.group_id={self.topic}",
             "source.start=earliest",

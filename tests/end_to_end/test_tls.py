@@ -20,7 +20,8 @@ from tests.end_to_end.rig import TO_THE_END, Rig
 from tests.end_to_end.test_acl import PASSWORD as REDIS_PASSWORD
 from tests.end_to_end.test_acl import words_of
 from tests.services.acl import GROUP, READ, TOPIC, allow
-from tests.services.kafka import SCRAM, TLS_HOST, KafkaBroker
+from tests.services.kafka import KafkaBroker
+from tests.services.kafka_node import SCRAM, TLS_HOST
 from tests.services.process import LOOPBACK, free_port
 from tests.services.tls import Certificates, TlsEnd
 from tests.services.valkey import ValkeyServer

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from tests import naive
 from tests.end_to_end.judged import DECISION, SHOWN, STATISTICS, Write
-from tests.services.kafka import Commit
+from tests.services.kafka_client import Commit
 
 NEVER_S = float("inf")
 CLOCK_S = 0.002

@@ -14,7 +14,7 @@ from typing import Self
 from confluent_kafka import KafkaError, Message, Producer
 
 from tests.end_to_end.logs import event
-from tests.services.kafka import KafkaBroker
+from tests.services.kafka_client import KafkaClient
 
 TICK_S = 0.1
 DELIVERED_S = 60.0
@@ -26,7 +26,7 @@ class LiveTraffic:
     """`with LiveTraffic(kafka, topic, ...)`: produces until it is left, and all is acknowledged."""
 
     def __init__(
-        self, kafka: KafkaBroker, topic: str, *, n_partitions: int, events_per_s: int, seed: int
+        self, kafka: KafkaClient, topic: str, *, n_partitions: int, events_per_s: int, seed: int
     ) -> None:
         """Nothing is produced yet."""
         settings = {

@@ -23,6 +23,7 @@ from tests.faults.live_traffic import LiveTraffic
 from tests.faults.nemesis import NEMESES, Scene, engine_killed
 from tests.faults.standard import finished, kept_for, what_is_wrong
 from tests.services.kafka import KafkaBroker
+from tests.services.kafka_cluster import KafkaCluster
 from tests.services.monitor import MonitorRecorder
 from tests.services.process import outlast
 from tests.services.proxy import Proxy
@@ -33,6 +34,7 @@ SHORT_S = 170.0
 SHORT_SEED = 11
 DAY_S = 86_400
 KEPT = kept_for(DAY_S)
+ENDS_OF_A_BROKER = ("close", "kill") * 2 + ("close",)
 OVERRIDES = (
     f"sink.ttl_s={DAY_S}",
     f"sink.statistics_ttl_s={DAY_S}",
@@ -46,8 +48,9 @@ OVERRIDES = (
 def soaked(here: Rig, *, events_per_s: int, seed: int) -> Iterator[Scene]:
     """Let traffic flow through an engine; afterwards nothing may be lost or wrong."""
     proxy = Proxy(here.valkey.port)
+    n_partitions = len(here.kafka.partitions(here.topic))
     traffic = LiveTraffic(
-        here.kafka, here.topic, n_partitions=2, events_per_s=events_per_s, seed=seed
+        here.kafka, here.topic, n_partitions=n_partitions, events_per_s=events_per_s, seed=seed
     )
     with MonitorRecorder(here.valkey.url) as recorder, proxy:
         scene = Scene(here, traffic, proxy, OVERRIDES, random.Random(seed))
@@ -119,6 +122,20 @@ def test_c8_killed_a_hundred_times(
             outlast(scene.chance.expovariate(1 / 3))
             engine_killed(scene)
         scene.recover("killed a hundred times")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_b5_three_brokers_are_restarted_one_after_the_other(
+    rig: Callable[..., Rig], kafka_cluster: KafkaCluster
+) -> None:
+    here = rig(3, kafka=kafka_cluster)
+    with soaked(here, events_per_s=500, seed=SHORT_SEED) as scene:
+        for end, node in itertools.product(ENDS_OF_A_BROKER, kafka_cluster.nodes):
+            getattr(node, end)()
+            scene.recover(f"a broker's end by {end}")
+            kafka_cluster.start_again(node)
+            scene.recover("a broker's return")
 
 
 @pytest.mark.soak

@@ -12,7 +12,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.services.kafka import REQUEST_TIMEOUT_S, KafkaBroker
+from tests.services.kafka import KafkaBroker
+from tests.services.kafka_client import REQUEST_TIMEOUT_S
 
 READ, DESCRIBE = AclOperation.READ, AclOperation.DESCRIBE
 TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP

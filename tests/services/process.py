@@ -74,16 +74,24 @@ class ServiceProcess(ABC):
 
     def start(self) -> Self:
         """Start and wait until the service answers."""
+        return self.launch().wait()
+
+    def launch(self) -> Self:
+        """Start the process, and no more."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
+        return self
+
+    def wait(self) -> Self:
+        """Wait until the service answers; one that does not is killed."""
         try:
             wait_until(self._ready_or_dead, deadline_s=self.start_deadline_s, what=self._name())
         except TimeoutError as late:
             self.kill()
             raise RuntimeError(self._failure(str(late))) from late
-        if self.process.poll() is not None:
+        if self._running_or_none() is None:
             raise RuntimeError(self._failure(f"ended with code {self.process.returncode}"))
         return self
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.services.kafka import TLS_HOST
+from tests.services.kafka_node import TLS_HOST
 from tests.services.process import LOOPBACK
 
 CHUNK_BYTES = 1 << 16
