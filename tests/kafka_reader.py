@@ -17,7 +17,7 @@ from engine.batch.decode import Records
 from engine.kafka.client import consumer_properties
 from engine.kafka.fetch import Fetch, Notice, PlainFetch
 from engine.kafka.librdkafka import load
-from engine.kafka.native import NativeFetch
+from engine.kafka.native import NativeFetch, OnError
 from engine.source_config import KafkaConf
 
 DEADLINE_S = 30.0
@@ -42,26 +42,36 @@ def conf_of(bootstrap: str, topic: str, *, drain: str = "auto") -> KafkaConf:
     )
 
 
-def new_consumer(conf: KafkaConf) -> Consumer:
+def new_consumer(conf: KafkaConf, **callbacks: OnError) -> Consumer:
     """Return a consumer with the properties of the engine's own."""
-    return Consumer(consumer_properties(conf, f"member-{uuid.uuid4().hex}", n_partitions=4))
+    properties = consumer_properties(conf, f"member-{uuid.uuid4().hex}", n_partitions=4)
+    return Consumer(properties | callbacks)
 
 
-def new_fetch(kind: str, consumer: Consumer, topic: str, max_events: int) -> Fetch:
+def new_fetch(
+    kind: str, consumer: Consumer, topic: str, *, max_events: int, on_error: OnError
+) -> Fetch:
     """Return the fetch of this name: "plain" or "native"."""
     if kind == "plain":
         return PlainFetch(consumer, max_events=max_events)
-    return NativeFetch(load(), consumer, topic=topic, max_events=max_events)
+    return NativeFetch(load(), consumer, topic=topic, max_events=max_events, on_error=on_error)
 
 
 class Reader:
-    """All that was taken since the last assignment is in `seen` and `notices`."""
+    """All that was taken since the last assignment is in `seen` and `notices`.
+
+    What the error callback heard is in `errors`.
+    """
 
     def __init__(self, kind: str, conf: KafkaConf, *, max_events: int = 100) -> None:
         """Make both; nothing is read yet."""
         self.topic, self.is_open = conf.topic, True
-        self.consumer = new_consumer(conf)
-        self.fetch = new_fetch(kind, self.consumer, conf.topic, max_events)
+        self.errors: list[KafkaError] = []
+        on_error = self.errors.append
+        self.consumer = new_consumer(conf, error_cb=on_error)
+        self.fetch = new_fetch(
+            kind, self.consumer, conf.topic, max_events=max_events, on_error=on_error
+        )
         self.sizes: list[int] = []
         self._begin()
 

@@ -203,6 +203,21 @@ def test_records_that_are_gone_are_a_notice_with_code_and_text(
     assert reader.seen == []
 
 
+def test_a_partition_that_does_not_exist_is_told_to_the_error_callback_and_others_go_on(
+    kafka: KafkaBroker, topic: Callable[[], str], new_reader: Callable[..., Reader]
+) -> None:
+    name = kafka.create_topic(topic())
+    reader = new_reader(name)
+    reader.assign({0: 0, 7: 0})
+    reader.read_until(lambda: reader.errors, "an error")
+    (error,) = reader.errors
+    assert error.code() == KafkaError._UNKNOWN_PARTITION
+    assert f"{name} [7]: desired partition is not available" in error.str()
+    kafka.produce(name, numbered([0]))
+    reader.read_some()
+    assert reader.seen == expected(numbered([0]))
+
+
 def test_an_error_of_the_group_is_a_notice_with_code_and_text(
     topic: Callable[[], str], new_reader: Callable[..., Reader]
 ) -> None:

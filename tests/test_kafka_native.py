@@ -49,7 +49,7 @@ def opened(drain: str = "auto") -> Iterator[Fetch]:
     """Open the fetch of a consumer that reaches no broker."""
     conf = conf_of(NOWHERE, "topic", drain=drain)
     consumer = new_consumer(conf)
-    fetch = open_fetch(consumer, conf, BatchConf())
+    fetch = open_fetch(consumer, conf, BatchConf(), pytest.fail)
     yield fetch
     fetch.close()
     consumer.close()
@@ -223,7 +223,7 @@ def test_a_queue_takes_what_comes_and_gives_its_partitions_back(
     with Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": name, "log_level": 0}
     ) as consumer:
-        queue = Queue(load(), consumer, capacity=3)
+        queue = Queue(load(), consumer, capacity=3, on_error=pytest.fail)
         assert len(queue.take(0)[1]) == 0
         queue.forward(name, 0)
         consumer.assign([TopicPartition(name, 0, 0)])

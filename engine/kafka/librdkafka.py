@@ -2,7 +2,8 @@
 
 The extension module of confluent-kafka gives access to the very librdkafka that it is linked with.
 Used are public functions (rdkafka.h). One thing is not public: the object of a client holds its
-handle right behind the object header.
+handle right behind the object header. And one is used beyond its word: the error callback of a
+client is replaced after it has begun.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import ctypes
 import re
 import sys
 import time
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
 import confluent_kafka
 import numpy as np
-from confluent_kafka import Consumer, cimpl
+from confluent_kafka import Consumer, KafkaError, cimpl
 from numpy.typing import NDArray
 
 from engine.batch.decode import Records
@@ -26,8 +28,11 @@ CLIENT_VERSIONS = ((2, 13), (3, 0))  # from, below: these keep the handle where 
 OBJECT_HEADER_BYTES = 16
 
 POINTER, TEXT, SIZE_T = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
+ERROR_CALLBACK = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_int, TEXT, POINTER)
 SYMBOLS: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_version": (ctypes.c_int, []),
+    "rd_kafka_conf": (POINTER, [POINTER]),
+    "rd_kafka_conf_set_error_cb": (None, [POINTER, POINTER]),
     "rd_kafka_queue_new": (POINTER, [POINTER]),
     "rd_kafka_queue_destroy": (None, [POINTER]),
     "rd_kafka_queue_get_partition": (POINTER, [POINTER, TEXT, ctypes.c_int32]),
@@ -72,8 +77,18 @@ class Queue:
     The consumer's own queue also carries rebalance events, which only the client may serve.
     """
 
-    def __init__(self, library: ctypes.CDLL, consumer: Consumer, *, capacity: int) -> None:
-        """Make an empty queue from which up to `capacity` messages are taken at once."""
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        consumer: Consumer,
+        *,
+        capacity: int,
+        on_error: Callable[[KafkaError], None],
+    ) -> None:
+        """Make an empty queue from which up to `capacity` messages are taken at once.
+
+        Until `close`, `on_error` hears what the client's `error_cb` would: it must never raise.
+        """
         self._library = library
         self._client = POINTER.from_address(id(consumer) + OBJECT_HEADER_BYTES).value
         self._queue = library.rd_kafka_queue_new(self._client)
@@ -83,6 +98,16 @@ class Queue:
             ctypes.cast(function, POINTER).value or 0 for function in functions
         )
         self._forwarded: set[tuple[str, int]] = set()
+        self._on_error = ERROR_CALLBACK(lambda _client, *error: on_error(told(*error)))
+        self._hear_errors(ctypes.cast(self._on_error, POINTER).value)
+
+    def _hear_errors(self, callback: int | None) -> None:
+        """Replace the error callback: a partition that is gone is told among its messages.
+
+        The client's own callback aborts the process where the client does not serve the queue.
+        """
+        library = self._library
+        library.rd_kafka_conf_set_error_cb(library.rd_kafka_conf(self._client), callback)
 
     def forward(self, topic: str, partition: int) -> None:
         """Let the partition's messages come here, from its next assignment on."""
@@ -110,4 +135,10 @@ class Queue:
         """Give the partitions back and destroy the queue with what is in it."""
         for topic, partition in self._forwarded:
             self._forward(topic, partition, None)
+        self._hear_errors(None)  # what comes after it is logged by the client
         self._library.rd_kafka_queue_destroy(self._queue)
+
+
+def told(code: int, reason: bytes, _opaque: int | None) -> KafkaError:
+    """Return the error that an error callback is told."""
+    return KafkaError(code, reason.decode("utf-8", "replace"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Callable
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -29,15 +30,25 @@ TRIAL_CLIENT = {"log_level": 0, "group.id": "trial", "fetch.wait.max.ms": 10}
 TRIAL_S, N_TRIES = 0.5, 20
 
 Seen = tuple[bytes | None, int, int, int]
+OnError = Callable[[KafkaError], None]
 
 
-def open_fetch(consumer: Consumer, conf: KafkaConf, batch: BatchConf) -> Fetch:
-    """Return the native fetch, or the plain one where that is wanted or all that works."""
+def open_fetch(consumer: Consumer, conf: KafkaConf, batch: BatchConf, on_error: OnError) -> Fetch:
+    """Return the native fetch, or the plain one where that is wanted or all that works.
+
+    `on_error` is the consumer's `error_cb`.
+    """
     if conf.drain == "auto":
         try:
             library = load()
             check(library)
-            return NativeFetch(library, consumer, topic=conf.topic, max_events=batch.max_events)
+            return NativeFetch(
+                library,
+                consumer,
+                topic=conf.topic,
+                max_events=batch.max_events,
+                on_error=on_error,
+            )
         except (Unusable, KafkaException) as problem:
             log.warning("source.drain: native batches are off: %s; reading one by one", problem)
     return PlainFetch(consumer, max_events=batch.max_events)
@@ -47,11 +58,17 @@ class NativeFetch(PlainFetch):
     """Messages from a queue of our own; only what the client tells comes through the client."""
 
     def __init__(
-        self, library: ctypes.CDLL, consumer: Consumer, *, topic: str, max_events: int
+        self,
+        library: ctypes.CDLL,
+        consumer: Consumer,
+        *,
+        topic: str,
+        max_events: int,
+        on_error: OnError,
     ) -> None:
         """Begin without the queue: the end of a client would wait for one that is not closed."""
         super().__init__(consumer, max_events=max_events)
-        self._library, self._topic = library, topic
+        self._library, self._topic, self._on_error = library, topic, on_error
         self._queue: Queue | None = None
 
     def attach(self, partitions: list[int]) -> None:
@@ -61,7 +78,12 @@ class NativeFetch(PlainFetch):
         pause is served behind it and waited for, so that ours is the last word.
         """
         if self._queue is None:
-            self._queue = Queue(self._library, self._consumer, capacity=self._max_events)
+            self._queue = Queue(
+                self._library,
+                self._consumer,
+                capacity=self._max_events,
+                on_error=self._on_error,
+            )
         paused = [TopicPartition(self._topic, partition) for partition in partitions]
         self._consumer.pause(paused)
         for partition in partitions:
@@ -135,7 +157,13 @@ def _produce(consumer: Consumer) -> None:
 
 def _read(library: ctypes.CDLL, consumer: Consumer) -> tuple[list[Seen], list[tuple[int, int]]]:
     """Return the trial's records, and (offset, code) of what was told behind them."""
-    fetch = NativeFetch(library, consumer, topic=TRIAL_TOPIC, max_events=len(TRIAL_VALUES) + 1)
+    fetch = NativeFetch(
+        library,
+        consumer,
+        topic=TRIAL_TOPIC,
+        max_events=len(TRIAL_VALUES) + 1,
+        on_error=lambda _error: None,  # what goes wrong is seen by what is missing
+    )
     found: list[Seen] = []
     try:
         fetch.attach([0])

@@ -87,11 +87,11 @@ class Session:
         properties = consumer_properties(self._conf, self._instance, n_partitions)
         self.timeout_s = int(properties["session.timeout.ms"]) / 1000
         on_commit = self.callbacks.guarded("committed", self.commits.on_commit)
-        callbacks = self._on_errors() | {"on_commit": on_commit}
-        self.consumer = Consumer(properties | callbacks, logger=log)
+        on_errors = self._on_errors()
+        self.consumer = Consumer(properties | on_errors | {"on_commit": on_commit}, logger=log)
         # one that is stopped already reads nothing: it needs no trial
         conf = replace(self._conf, drain="plain") if self._stopping.is_set() else self._conf
-        self.fetch = open_fetch(self.consumer, conf, self._batch)
+        self.fetch = open_fetch(self.consumer, conf, self._batch, on_errors["error_cb"])
         self.view = View(self._conf.topic, self._conf.group_id, patience_s=self.timeout_s + 2)
 
     def join(
