@@ -1,7 +1,8 @@
 """Fixtures: the real services, and engines between them.
 
-One Kafka serves the whole session; a Valkey is new for each test. A test that uses a service
-carries its mark, and all Kafka tests share one xdist group, so a parallel run starts one broker.
+One Kafka serves a whole session; a Valkey is new for each test. A test that uses a service carries
+its mark. In a parallel run each file of faults stays in one process, and so do all other Kafka
+tests: they wait more than they compute, and no process starts a broker for a single test.
 Without Kafka's jars such a test fails and says what to run: it is never skipped.
 """
 
@@ -46,10 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {MARK_OF_FIXTURE[name] for name in fixtures if name in MARK_OF_FIXTURE}
         for name in marks:
             item.add_marker(name)
-        if "kafka" in marks and "faults" in item.path.parts:
-            item.add_marker("faults")
-        elif "kafka" in marks:
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+        if "kafka" in marks:
+            file = item.path.stem if "faults" in item.path.parts else "others"
+            item.add_marker(pytest.mark.xdist_group(f"kafka {file}"))
 
 
 @pytest.fixture(scope="session")

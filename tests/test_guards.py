@@ -243,7 +243,7 @@ short = logs.configs().map(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     short,
     logs.logs(max_size=60),

@@ -109,6 +109,3 @@ ROWS = (
     Row("s3", INTEGRATION, "all of these at random for minutes, with a fixed seed"),
     Row("f6", INTEGRATION, "help, a bad override, a metrics port that is taken"),
 )
-
-# Rows that still have to be tested: none may stay here.
-OPEN: frozenset[str] = frozenset()

@@ -28,8 +28,6 @@ from tests.services.monitor import MonitorRecorder
 from tests.services.process import outlast
 from tests.services.proxy import Proxy
 
-pytestmark = pytest.mark.xdist_group("soak")
-
 SHORT_S = 170.0
 SHORT_SEED = 11
 DAY_S = 86_400
