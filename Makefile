@@ -21,7 +21,7 @@ KERNEL_COVERAGE := 98
 need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check test faults soak bench bench-check bench-peers audit lock clean
+.PHONY: help setup demo run services check compiled kernels test faults soak bench bench-check bench-peers audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,17 @@ check: setup ## Format, lint, types and layers
 	$(PY) -m mypy --strict engine
 	$(PY) -m pytest -q tests/test_layers.py
 
-test: services setup check ## All checks and all tests, with a real Kafka and a real Valkey
-	$(PY) -m engine source=file source.path=/dev/null sink=memory view=none  # compiles the kernels, once
+test: ## All checks and all tests, with a real Kafka and a real Valkey
+	@$(MAKE) --no-print-directory -j2 --output-sync=target services compiled check kernels
+	$(PY) -m pytest -n $(WORKERS) $(ARGS)
+
+compiled: setup
+	@echo "compiling the kernels, once for all tests"
+	@$(PY) -m engine source=file source.path=/dev/null sink=memory view=none
+
+kernels: setup ## Judge the kernels with the JIT off, for the coverage of their lines
 	$(JIT_OFF)
 	$(PY) -m coverage report --fail-under=$(KERNEL_COVERAGE)
-	$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 faults: services setup ## Do every fault of the matrix some times and write docs/faults.md
 	$(PY) -m tests.faults.report $(ARGS)

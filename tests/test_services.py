@@ -48,11 +48,11 @@ def test_kafka_keeps_tombstones_missing_keys_and_very_old_records(
     assert rows_of(kafka, name) == rows
 
 
-def test_kafka_tests_share_one_worker_and_so_one_broker(
+def test_kafka_tests_that_are_no_faults_share_one_worker_and_so_one_broker(
     kafka: KafkaBroker, request: pytest.FixtureRequest
 ) -> None:
     is_parallel = "PYTEST_XDIST_WORKER" in os.environ
-    assert request.node.nodeid.endswith("@kafka") == is_parallel
+    assert request.node.nodeid.endswith("@kafka others") == is_parallel
 
 
 def test_kafka_never_makes_a_topic_by_itself(kafka: KafkaBroker, topic: Callable[[], str]) -> None:

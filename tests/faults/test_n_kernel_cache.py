@@ -137,7 +137,9 @@ def test_n1_failure_that_no_kept_kernel_causes_is_raised(
     assert not list(tmp_path.iterdir())
 
 
-def test_n1_folder_that_takes_no_more_is_told_in_a_line() -> None:
+def test_n1_folder_that_takes_no_more_is_told_in_a_line(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(kernel_cache, "FOLDER", tmp_path)  # all that is kept there is forgotten
+
     def run() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -197,7 +199,10 @@ class Payload:
         return os.mkdir, (self._path,)
 
 
-@pytest.mark.parametrize("whose", ["ours", "writable for all", "another user's"])
+@pytest.mark.parametrize(
+    "whose",
+    [pytest.param("ours", marks=[pytest.mark.soak, SLOW]), "writable for all", "another user's"],
+)
 def test_n1_code_that_somebody_else_could_have_put_there_is_not_run(
     whose: str, tmp_path: Path, filled: Path, start: Start
 ) -> None:
