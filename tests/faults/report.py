@@ -31,12 +31,13 @@ ROW_IDS = re.compile(r"test_((?:[a-z]\d+_)+)")
 CASE_ID = re.compile(r"\[([a-z]\d+)_")
 HEAD = """# What we broke, and what happened
 
-Written by `make faults`. Each row is a fault, done to the real engine between a real Kafka and a
-real Valkey; a naive model judges what every key holds at the end, and every command that was ever
-sent. *Lost*: results that are not there. *Wrong*: values, expiries or commits that were not true,
-even for a moment. *Repeated*: writes that said again, byte for byte, what had been said before.
-*Recovery*: seconds from the end of the fault until everything is written and committed, the start
-of the engine included where it was killed; for a standby (G2), until it has taken over and decided.
+Written by `make faults`, two tests at a time. Each row is a fault, done to the real engine
+between a real Kafka and a real Valkey; a naive model judges what every key holds at the end, and
+every command that was ever sent. *Lost*: results that are not there. *Wrong*: values, expiries or
+commits that were not true, even for a moment. *Repeated*: writes that said again, byte for byte,
+what had been said before. *Recovery*: seconds from the end of the fault until everything is
+written and committed, the start of the engine included where it was killed; for a standby (G2),
+until it has taken over and decided.
 
 | row | fault | tried | failed | lost | wrong | repeated | recovery p95, s |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -85,7 +86,7 @@ def run(n_runs: int) -> list[Try]:
         chosen, report = Path(folder) / "tests", Path(folder) / "report.xml"
         chosen.write_text("\n".join(node_ids()))
         for _ in range(n_runs):
-            argv = [*PYTEST, f"@{chosen}", f"--junitxml={report}"]
+            argv = [*PYTEST, "-n2", f"@{chosen}", f"--junitxml={report}"]
             subprocess.run(argv, check=False, cwd=ROOT)
             found += tries_in(report)
     return found
