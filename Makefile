@@ -2,7 +2,7 @@
 
 PYTHON   ?= python3
 DURATION ?= 60
-WORKERS  ?= 4
+WORKERS  ?= 2
 ARGS     ?=
 
 PY       := .venv/bin/python

@@ -50,6 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "kafka" in marks:
             file = item.path.stem if "faults" in item.path.parts else "others"
             item.add_marker(pytest.mark.xdist_group(f"kafka {file}"))
+            if file != "others":
+                item.add_marker("faults")
 
 
 @pytest.fixture(scope="session")
