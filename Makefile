@@ -47,7 +47,7 @@ test: ## All checks and all tests, with a real Kafka and a real Valkey
 	@$(MAKE) --no-print-directory -j2 --output-sync=target services compiled check kernels
 	$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
-compiled: setup
+compiled: setup ## Compile the kernels, once for all tests
 	@echo "compiling the kernels, once for all tests"
 	@$(PY) -m engine source=file source.path=/dev/null sink=memory view=none
 
