@@ -52,7 +52,7 @@ def polled_logs(draw, configs=ANY_CONFIG, **sizes):
     return config, rows, draw(logs.splits(rows))
 
 
-@settings(max_examples=80)
+@settings(max_examples=150)
 @given(polled_logs())
 def test_engine_gives_the_answer_of_the_model(drawn):
     config, rows, polls = drawn
@@ -168,7 +168,7 @@ def test_early_decisions_are_borne_out_by_the_verdicts(drawn):
     assert all(one.crossed_ms == logs.TIMESTAMP_MS for one in early)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(polled_logs(monotone_tumbling, max_partitions=1))
 def test_monotone_rule_decides_at_the_event_that_crosses_its_limit(drawn):
     config, rows, polls = drawn

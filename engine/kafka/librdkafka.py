@@ -98,7 +98,9 @@ class Queue:
             ctypes.cast(function, POINTER).value or 0 for function in functions
         )
         self._forwarded: set[tuple[str, int]] = set()
-        self._on_error = ERROR_CALLBACK(lambda _client, *error: on_error(told(*error)))
+        self._on_error = ERROR_CALLBACK(
+            lambda _client, code, reason, _opaque: on_error(error_of(code, reason))
+        )
         self._hear_errors(ctypes.cast(self._on_error, POINTER).value)
 
     def _hear_errors(self, callback: int | None) -> None:
@@ -139,6 +141,6 @@ class Queue:
         self._library.rd_kafka_queue_destroy(self._queue)
 
 
-def told(code: int, reason: bytes, _opaque: int | None) -> KafkaError:
-    """Return the error that an error callback is told."""
+def error_of(code: int, reason: bytes) -> KafkaError:
+    """Return what the library tells by a code and a text."""
     return KafkaError(code, reason.decode("utf-8", "replace"))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.batch.decode import Records
 from engine.config import BatchConf
 from engine.kafka.fetch import Fetch, Notice, PlainFetch, Taken
-from engine.kafka.librdkafka import Queue, Unusable, load
+from engine.kafka.librdkafka import Queue, Unusable, error_of, load
 from engine.source_config import KafkaConf
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def taken(records: Records, error: NDArray[np.int32]) -> Taken:
         Notice(
             int(records.partition[i]),
             int(records.offset[i]),
-            KafkaError(int(error[i]), records.value(i).decode("utf-8", "replace")),
+            error_of(int(error[i]), records.value(i)),
         )
         for i in told
     ]
