@@ -48,9 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in marks:
             item.add_marker(name)
         if "kafka" in marks:
-            file = item.path.stem if "faults" in item.path.parts else "others"
+            is_fault = "faults" in item.path.parts
+            file = item.path.stem if is_fault else "others"
             item.add_marker(pytest.mark.xdist_group(f"kafka {file}"))
-            if file != "others":
+            if is_fault:
                 item.add_marker("faults")
 
 

@@ -243,7 +243,7 @@ short = logs.configs().map(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=100)
 @given(
     short,
     logs.logs(max_size=60),

@@ -28,6 +28,7 @@ def conf(kafka: KafkaBroker, topic: Callable[[], str]) -> KafkaConf:
     """The settings for a topic with a few records."""
     name = kafka.create_topic(topic())
     kafka.produce(name, [RECORD] * N_RECORDS)
+    assert kafka.committed(name, name) == {}  # waits for the coordinator of a broker that is new
     return replace(conf_of(kafka.bootstrap, name), start="latest")
 
 

@@ -73,7 +73,7 @@ def check_writes(run: Run, written: list[Write], judgement: naive.Judgement) -> 
     assert naive.explain_difference(judgement.shadows, sink.decisions(shadow=True)) == ""
 
 
-@settings(max_examples=80)
+@settings(max_examples=150)
 @given(st.data())
 def test_crashes_lose_nothing_and_change_nothing(data):
     config = data.draw(logs.configs())

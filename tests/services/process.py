@@ -6,6 +6,7 @@ kept in a log file, and whoever waits in vain is shown its tail.
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import socket
@@ -107,8 +108,10 @@ class ServiceProcess(ABC):
             self.process.wait()
 
     def stop(self) -> None:
-        """SIGSTOP: alive, but it answers nothing."""
-        self._running().send_signal(signal.SIGSTOP)
+        """SIGSTOP: alive, but it answers nothing; returns when its last thread stands still."""
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def cont(self) -> None:
         """SIGCONT: goes on after `stop`."""
