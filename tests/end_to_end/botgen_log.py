@@ -21,7 +21,7 @@ from tests.services.kafka import ROOT, KafkaBroker
 
 N_SECONDS = 190
 N_USERS, N_BOTS, N_EVENTS = 20_000, 200, 999_400
-AHEAD_S = 120
+AHEAD_S = 600
 """The log begins in the near future, so that its first keys outlive a slow run of all tests."""
 
 
