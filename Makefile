@@ -2,7 +2,7 @@
 
 PYTHON   ?= python3
 DURATION ?= 60
-WORKERS  ?= 2
+WORKERS  ?= 4
 ARGS     ?=
 
 PY       := .venv/bin/python

@@ -1,8 +1,8 @@
 """Fixtures: the real services, and engines between them.
 
-One Kafka serves a whole session; a Valkey is new for each test. A test that uses a service carries
-its mark. In a parallel run each file of faults stays in one process, and so do all other Kafka
-tests: they wait more than they compute, and no process starts a broker for a single test.
+One Kafka serves a whole session, also those tests that kill it; a Valkey is new for each test. A
+test that uses a service carries its mark. In a parallel run each file of faults stays in one
+process, and so do all other Kafka tests, so that no broker starts for a single test.
 Without Kafka's jars such a test fails and says what to run: it is never skipped.
 """
 
@@ -22,6 +22,7 @@ from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.rig import Rig
 from tests.services.kafka import JARS_COMPLETE, KafkaBroker
 from tests.services.kafka_cluster import KafkaCluster
+from tests.services.proxy import Proxy
 from tests.services.valkey import ValkeyServer
 
 ALICE, PASSWORD = "alice", "correct-horse"
@@ -29,6 +30,7 @@ MARK_OF_FIXTURE = {
     "kafka": "kafka",
     "new_kafka": "kafka",
     "frail_kafka": "kafka",
+    "proxied": "kafka",
     "kafka_cluster": "kafka",
     "valkey": "valkey",
     "new_valkey": "valkey",
@@ -48,11 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in marks:
             item.add_marker(name)
         if "kafka" in marks:
-            is_fault = "faults" in item.path.parts
-            file = item.path.stem if is_fault else "others"
+            file = item.path.stem if "faults" in item.path.parts else "others"
             item.add_marker(pytest.mark.xdist_group(f"kafka {file}"))
-            if is_fault:
-                item.add_marker("faults")
 
 
 @pytest.fixture(scope="session")
@@ -63,17 +62,37 @@ def kafka_jars() -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+def proxied(
+    kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[KafkaBroker, Proxy]]:
+    """The broker that all tests share, and a proxy through which it is reached as well."""
+    folder = tmp_path_factory.mktemp("kafka")
+    with (
+        Proxy(0) as proxy,
+        KafkaBroker(folder, users={ALICE: PASSWORD}, proxy_port=proxy.port) as broker,
+    ):
+        proxy.target_port = broker.proxied_port
+        yield broker, proxy
+
+
+@pytest.fixture(scope="session")
+def kafka(proxied: tuple[KafkaBroker, Proxy]) -> KafkaBroker:
     """The broker that all tests share: leave it running, and use topics of your own."""
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
-        yield broker
+    return proxied[0]
+
+
+@pytest.fixture
+def frail_kafka(kafka: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The same broker, to kill and to stop: it is mended after a test that leaves it so."""
+    yield kafka
+    kafka.mend()
 
 
 @pytest.fixture
 def new_kafka(
     kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., KafkaBroker]]:
-    """Start a broker of the test's own, to kill, stop or lock: `new_kafka(users=..., ...)`."""
+    """Start a broker of the test's own: `new_kafka(users=..., properties=...)`."""
     with ExitStack() as started:
 
         def start(**options: Any) -> KafkaBroker:
@@ -142,15 +161,6 @@ def rig(
         return Rig(kafka, valkey, name, new_engine, record_property)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def frail_kafka(
-    kafka_jars: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaBroker]:
-    """A second broker, to kill and to stop, with a SASL listener: leave it running as well."""
-    with KafkaBroker(tmp_path_factory.mktemp("kafka"), users={ALICE: PASSWORD}) as broker:
-        yield broker
 
 
 @pytest.fixture

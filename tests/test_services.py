@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.conftest import ALICE, PASSWORD
 from tests.services.kafka import KafkaBroker
 from tests.services.kafka_client import Row
 from tests.services.monitor import MonitorRecorder, parse
@@ -81,10 +82,9 @@ def test_kafka_committed_shows_offsets_and_metadata(
 
 
 def test_kafka_killed_and_restarted_keeps_what_it_acknowledged(
-    new_kafka: Callable[..., KafkaBroker], topic: Callable[[], str]
+    frail_kafka: KafkaBroker, topic: Callable[[], str]
 ) -> None:
-    broker = new_kafka()
-    name = broker.create_topic(topic(), 2)
+    broker, name = frail_kafka, frail_kafka.create_topic(topic(), 2)
     before = [(n % 2, b"before-%d" % n, TIMESTAMP_MS, None) for n in range(500)]
     after = [(n % 2, b"after-%d" % n, TIMESTAMP_MS, None) for n in range(500)]
     broker.produce(name, before)
@@ -95,28 +95,32 @@ def test_kafka_killed_and_restarted_keeps_what_it_acknowledged(
     assert rows_of(broker, name) == sorted([*before, *after], key=lambda row: row[0])
 
 
-def test_kafka_stopped_answers_nothing_until_it_goes_on(kafka: KafkaBroker) -> None:
-    kafka.stop()
-    try:
-        assert not kafka.is_ready()
-    finally:
-        kafka.cont()
-    wait_until(kafka.is_ready, deadline_s=30, what="the broker after SIGCONT")
+def test_kafka_stopped_answers_nothing_until_it_goes_on(frail_kafka: KafkaBroker) -> None:
+    frail_kafka.stop()
+    assert not frail_kafka.is_ready()
+    frail_kafka.cont()
+    wait_until(frail_kafka.is_ready, deadline_s=30, what="the broker after SIGCONT")
+
+
+@pytest.mark.parametrize("harm", ["kill", "stop"])
+def test_kafka_that_a_test_leaves_harmed_is_mended(harm: str, frail_kafka: KafkaBroker) -> None:
+    getattr(frail_kafka, harm)()
+    frail_kafka.mend()
+    assert frail_kafka.is_ready()
 
 
 def test_kafka_with_users_refuses_a_wrong_password_and_a_missing_right(
-    new_kafka: Callable[..., KafkaBroker], topic: Callable[[], str]
+    kafka: KafkaBroker, topic: Callable[[], str]
 ) -> None:
-    broker = new_kafka(users={"alice": "right"})
-    name = broker.create_topic(topic())
+    name = kafka.create_topic(topic())
 
     def refusal(password: str, expected: str) -> None:
         errors: set[str] = set()
         client = {
-            "bootstrap.servers": broker.sasl_bootstrap,
+            "bootstrap.servers": kafka.sasl_bootstrap,
             "security.protocol": "SASL_PLAINTEXT",
             "sasl.mechanism": "PLAIN",
-            "sasl.username": "alice",
+            "sasl.username": ALICE,
             "sasl.password": password,
             "group.id": name,
             "log_level": "0",
@@ -134,7 +138,7 @@ def test_kafka_with_users_refuses_a_wrong_password_and_a_missing_right(
             wait_until(is_refused, deadline_s=30, what=expected)
 
     refusal("wrong", "_AUTHENTICATION")
-    refusal("right", "GROUP_AUTHORIZATION_FAILED")
+    refusal(PASSWORD, "GROUP_AUTHORIZATION_FAILED")
 
 
 def test_kafka_that_cannot_start_shows_the_end_of_its_log(

@@ -15,10 +15,3 @@ def botgen_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BotgenLog]:
     log = BotgenLog(tmp_path_factory.mktemp("botgen"))
     yield log
     log.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def judge_early(request: pytest.FixtureRequest) -> None:
-    """Begin with the long judgement at the first test where a later one will ask for it."""
-    if any("botgen_log" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("botgen_log")

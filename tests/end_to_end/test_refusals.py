@@ -12,7 +12,6 @@ from tests.conftest import ALICE, PASSWORD
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import IP, burst, closing, on, window_ago
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
-from tests.services.kafka import KafkaBroker
 from tests.services.process import LOOPBACK, free_port
 from tests.services.valkey import ValkeyServer
 
@@ -127,9 +126,9 @@ def test_r8_wrong_redis_credentials_and_missing_rights_are_refused(
 
 
 def test_b6_wrong_sasl_credentials_and_missing_rights_are_refused(
-    rig: Callable[..., Rig], frail_kafka: KafkaBroker
+    rig: Callable[..., Rig],
 ) -> None:
-    here = rig(kafka=frail_kafka)
+    here = rig()
 
     def engine_as(password: str) -> EngineProcess:
         return here.engine(

@@ -57,7 +57,7 @@ def command_line(engine: EngineProcess) -> str:
 def test_f3_no_secret_is_in_any_output_of_a_run(
     rig: Callable[..., Rig],
     new_valkey: Callable[..., ValkeyServer],
-    frail_kafka: KafkaBroker,
+    kafka: KafkaBroker,
     tmp_path: Path,
     temporary: Path,
 ) -> None:
@@ -70,7 +70,7 @@ def test_f3_no_secret_is_in_any_output_of_a_run(
     password_file.write_text(f"{FROM_FILE}\n")
     tmp = str(temporary)
     sasl = [
-        f"source.bootstrap_servers={frail_kafka.sasl_bootstrap}",
+        f"source.bootstrap_servers={kafka.sasl_bootstrap}",
         "source.kafka.security.protocol=SASL_PLAINTEXT",
         "source.kafka.sasl.mechanism=PLAIN",
         f"source.kafka.sasl.username={ALICE}",

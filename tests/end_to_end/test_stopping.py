@@ -25,6 +25,7 @@ def wait_for_keys(here: Rig, n_keys: int) -> None:
         here.wait_until(lambda: client.dbsize() >= n_keys, f"{n_keys} keys")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_c11_stopped_and_killed_under_load_the_last_run_completes_the_keys_of_the_model(
     rig: Callable[..., Rig], botgen_log: BotgenLog

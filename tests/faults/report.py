@@ -25,7 +25,7 @@ from tests.faults.matrix import ROWS
 from tests.services.kafka import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", "not soak")
+PYTEST = (sys.executable, "-m", "pytest", "-q")
 RECOVERY = ("takeover_s", "recovery_s")
 ROW_IDS = re.compile(r"test_((?:[a-z]\d+_)+)")
 CASE_ID = re.compile(r"\[([a-z]\d+)_")

@@ -10,7 +10,6 @@ from tests.conftest import ALICE, PASSWORD
 from tests.end_to_end.logs import burst, window_ago
 from tests.end_to_end.rig import TO_THE_END, Rig
 from tests.services.acl import DESCRIBE, GROUP, READ, TOPIC, Right, allow
-from tests.services.kafka import KafkaBroker
 
 AUTH = 77
 
@@ -38,9 +37,8 @@ def test_b6_a_missing_right_is_named(
     rights: list[Right],
     missing: str,
     rig: Callable[..., Rig],
-    frail_kafka: KafkaBroker,
 ) -> None:
-    here = rig(1, kafka=frail_kafka)
+    here = rig()
     here.produce(0, burst(window_ago(60)))
     allow(here.kafka, ALICE, here.topic, rights)
     engine = here.engine(*as_alice(here), SASL_PASSWORD=PASSWORD)
@@ -49,9 +47,9 @@ def test_b6_a_missing_right_is_named(
 
 
 def test_b6_the_rights_that_are_documented_are_enough(
-    rig: Callable[..., Rig], frail_kafka: KafkaBroker
+    rig: Callable[..., Rig],
 ) -> None:
-    here = rig(1, kafka=frail_kafka)
+    here = rig()
     here.produce(0, burst(window_ago(60)))
     allow(here.kafka, ALICE, here.topic, [(TOPIC, READ), (TOPIC, DESCRIBE), (GROUP, READ)])
     here.engine(*as_alice(here), TO_THE_END, SASL_PASSWORD=PASSWORD).ends()

@@ -84,8 +84,9 @@ def nothing(_whole: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("cut", [half, nothing])
-@pytest.mark.parametrize("pattern", ["triage.triage-*.nbc", "triage.triage-*.nbi"])
+@pytest.mark.parametrize(
+    ("pattern", "cut"), [("triage.triage-*.nbc", half), ("triage.triage-*.nbi", nothing)]
+)
 def test_n1_file_that_is_cut_short_is_compiled_anew_and_kept(
     pattern: str, cut: Callable[[bytes], bytes], filled: Path, start: Start
 ) -> None:

@@ -88,9 +88,9 @@ def harmed(scene: Scene, *, seconds: float, calm_s: tuple[float, float]) -> None
 
 @pytest.mark.timeout(600)
 def test_s3_soak_of_minutes_with_a_fixed_seed(
-    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
+    rig: Callable[..., Rig], frail_kafka: KafkaBroker
 ) -> None:
-    here = rig(2, kafka=new_kafka())
+    here = rig(2, kafka=frail_kafka)
     with soaked(here, events_per_s=500, seed=SHORT_SEED) as scene:
         harmed(scene, seconds=SHORT_S, calm_s=(0.5, 4.0))
     assert len(scene.recovery_s) > len(NEMESES) // 2
@@ -98,12 +98,10 @@ def test_s3_soak_of_minutes_with_a_fixed_seed(
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-def test_s1_soak_of_as_long_as_asked_for(
-    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
-) -> None:
+def test_s1_soak_of_as_long_as_asked_for(rig: Callable[..., Rig], frail_kafka: KafkaBroker) -> None:
     seconds = float(os.environ.get("SOAK_S", "3600"))
     seed = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
-    here = rig(2, kafka=new_kafka())
+    here = rig(2, kafka=frail_kafka)
     here.record("seed", seed)
     with soaked(here, events_per_s=2_000, seed=seed) as scene:
         harmed(scene, seconds=seconds, calm_s=(5.0, 30.0))
@@ -111,10 +109,8 @@ def test_s1_soak_of_as_long_as_asked_for(
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-def test_c8_killed_a_hundred_times(
-    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
-) -> None:
-    here = rig(2, kafka=new_kafka())
+def test_c8_killed_a_hundred_times(rig: Callable[..., Rig], frail_kafka: KafkaBroker) -> None:
+    here = rig(2, kafka=frail_kafka)
     with soaked(here, events_per_s=1_000, seed=SHORT_SEED) as scene:
         for _ in range(100):
             outlast(scene.chance.expovariate(1 / 3))
@@ -139,9 +135,9 @@ def test_b5_three_brokers_are_restarted_one_after_the_other(
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_g6_another_member_comes_and_goes_every_two_seconds(
-    rig: Callable[..., Rig], new_kafka: Callable[..., KafkaBroker]
+    rig: Callable[..., Rig], frail_kafka: KafkaBroker
 ) -> None:
-    here = rig(2, kafka=new_kafka())
+    here = rig(2, kafka=frail_kafka)
     with soaked(here, events_per_s=1_000, seed=SHORT_SEED) as scene:
         for _ in range(75):
             end_s = time.monotonic() + scene.chance.uniform(1.0, 3.0)

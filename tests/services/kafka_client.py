@@ -10,6 +10,7 @@ from typing import NamedTuple
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
+    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -116,15 +117,15 @@ class KafkaClient:
 
     def committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
         """What a group committed, by partition: (offset, metadata); none where no commit is."""
-        with Consumer(self._client(**{"group.id": group})) as reader:
-            asked = [TopicPartition(topic, part) for part in self.partitions(topic)]
-            found = _by_its_coordinator(
-                lambda: reader.committed(asked, timeout=REQUEST_TIMEOUT_S), group
-            )
+
+        def request() -> ConsumerGroupTopicPartitions:
+            asked = [ConsumerGroupTopicPartitions(group)]
+            return self.admin.list_consumer_group_offsets(asked)[group].result()
+
         return {
             part.partition: (part.offset, part.metadata or "")
-            for part in found
-            if part.offset != OFFSET_INVALID
+            for part in _by_its_coordinator(request, group).topic_partitions
+            if part.topic == topic and part.offset != OFFSET_INVALID
         }
 
     def commit_history(self, group: str, topic: str) -> list[Commit]:
@@ -158,14 +159,14 @@ def dotted(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _by_its_coordinator(
-    request: Callable[[], list[TopicPartition]], group: str
-) -> list[TopicPartition]:
+    request: Callable[[], ConsumerGroupTopicPartitions], group: str
+) -> ConsumerGroupTopicPartitions:
     """Ask until a group's coordinator answers: it may just be found, or move."""
-    found: list[TopicPartition] = []
+    found: list[ConsumerGroupTopicPartitions] = []
 
     def is_answered() -> bool:
         try:
-            found[:] = request()
+            found.append(request())
         except KafkaException as problem:
             if problem.args[0].code() not in MOVING:
                 raise
@@ -173,7 +174,7 @@ def _by_its_coordinator(
         return True
 
     wait_until(is_answered, deadline_s=REQUEST_TIMEOUT_S, what=f"the coordinator of {group}")
-    return found
+    return found[0]
 
 
 def _key_start(group: str, topic: str) -> bytes:

@@ -117,6 +117,14 @@ class ServiceProcess(ABC):
         """SIGCONT: goes on after `stop`."""
         self._running().send_signal(signal.SIGCONT)
 
+    def mend(self) -> None:
+        """Let it run and answer again, whatever was done to it."""
+        if self._running_or_none() is None:
+            self.start()
+        else:
+            self.cont()
+            self.wait()
+
     def close(self) -> None:
         """SIGTERM, and kill -9 for one that does not end in time."""
         if self.process is None or self.process.poll() is not None:
