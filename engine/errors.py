@@ -5,6 +5,7 @@
     |-- AuthError           77    a password or a permission is refused by Kafka or Redis
     |-- PartialViewError    75    another engine owns (a part of) the topic
     |-- UnavailableError    69    a service or a file is not there
+    |   `-- FencedError           the group has given our place away
     `-- DataLossError        3    the broker no longer has records that were not counted
 
 The message is one line that says what, the value, the key and what to do. Anything else that is
@@ -49,6 +50,10 @@ class UnavailableError(BotsieveError):
     """A service or a file that we need is not there."""
 
     exit_code = 69
+
+
+class FencedError(UnavailableError):
+    """The group has given our place away: to another engine, or because it had lost us."""
 
 
 class DataLossError(BotsieveError):

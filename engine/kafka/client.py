@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from engine.errors import AuthError, BotsieveError, DataLossError, UnavailableError
+from engine.errors import AuthError, BotsieveError, DataLossError, FencedError, UnavailableError
 from engine.source_config import KafkaConf
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ AUTHORIZATION = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "READ on source.group_id",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "access to the cluster",
 }
+# A consumer of a classic group knows no other fatal error than to be fenced.
+FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL}  # noqa: SLF001
 
 
 def client_properties(conf: KafkaConf) -> dict[str, Any]:
@@ -92,9 +94,12 @@ def meaning(error: KafkaError) -> BotsieveError | None:
             "source.on_data_loss=earliest to go on with a gap"
         )
         return DataLossError(problem)
-    if code == KafkaError.FENCED_INSTANCE_ID:
-        problem = "source.instance_id: another engine has joined with our instance id"
-        return UnavailableError(problem)
+    if code in FENCED:
+        problem = (
+            "source.instance_id: another engine has joined with our instance id; stop it, or give "
+            "each its own source.group_id"
+        )
+        return FencedError(problem)
     return None
 
 

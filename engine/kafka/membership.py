@@ -82,6 +82,15 @@ def refuse_second_engine(admin: AdminClient, *, group_id: str, instance: str) ->
         raise PartialViewError(problem)
 
 
+def is_member(admin: AdminClient, *, group_id: str, instance: str) -> bool:
+    """Whether the group has a member with this instance id, as far as its coordinator answers."""
+    future = admin.describe_consumer_groups([group_id], request_timeout=LOOK_TIMEOUT_S)[group_id]
+    try:
+        return instance in {member.group_instance_id for member in future.result().members}
+    except KafkaException:
+        return True
+
+
 class View:
     """Whether this member sees the whole topic; a part of it is not enough for any verdict."""
 

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from engine.config import BatchConf
-from engine.errors import BotsieveError
+from engine.errors import BotsieveError, FencedError
 from engine.kafka.callbacks import Callbacks
 from engine.kafka.client import (
     Reach,
@@ -27,7 +27,13 @@ from engine.kafka.client import (
 )
 from engine.kafka.commits import Commits
 from engine.kafka.fetch import Fetch
-from engine.kafka.membership import InstanceLock, View, instance_id, refuse_second_engine
+from engine.kafka.membership import (
+    InstanceLock,
+    View,
+    instance_id,
+    is_member,
+    refuse_second_engine,
+)
 from engine.kafka.native import open_fetch
 from engine.source_config import KafkaConf
 from engine.sources import Standing
@@ -37,6 +43,7 @@ log = logging.getLogger(__name__)
 WAIT_S = 0.5
 CLOSE_S = 5.0
 CALLBACK_S = 0.01
+PATIENCE_SESSIONS = 2.5
 
 OnPartitions = Callable[[Consumer, list[TopicPartition]], None]
 
@@ -69,14 +76,35 @@ class Session:
         """Wait for the topic and connect; return its partitions, none after a stop."""
         if lock:
             self._lock.take()
-        self._admin = AdminClient(client_properties(self._conf) | self._on_errors(), logger=log)
-        found, waited = wait_for_topic(
-            self._admin, self._conf, failure=lambda: self.failure, wait=self._wait_for
-        )
+        found, waited = self._wait_for_topic()
         self.known = set() if waited else found
-        self.standing.missing = "partitions"
         self._connect(len(found))
         return set() if self._stopping.is_set() else found
+
+    def _wait_for_topic(self) -> tuple[set[int], bool]:
+        self._admin = AdminClient(client_properties(self._conf) | self._on_errors(), logger=log)
+        found = wait_for_topic(
+            self._admin, self._conf, failure=lambda: self.failure, wait=self._wait_for
+        )
+        self.standing.missing = "partitions"
+        return found
+
+    def connect_again(self, fenced: FencedError) -> None:
+        """Take our place in the group again; raise where another engine has it.
+
+        A member whose session ends in the moment in which its broker is back is fenced as well. So
+        wait until the group has forgotten it: for longer than a session no dead member is known.
+        """
+        log.warning("source.instance_id: the group has given our place away; looking for whom")
+        self.failure, self.commits = None, Commits(self._conf.topic)
+        found, _ = self._wait_for_topic()
+        who = {"group_id": self._conf.group_id, "instance": self._instance}
+        deadline_s = time.monotonic() + PATIENCE_SESSIONS * self.timeout_s
+        while is_member(self._admin, **who) and not self._wait_for("partitions"):
+            if time.monotonic() > deadline_s:
+                raise fenced
+        self._end_clients()
+        self._connect(len(found))
 
     def _wait_for(self, missing: str) -> bool:
         self.standing.missing, self.standing.served_s = missing, time.monotonic()
@@ -137,7 +165,10 @@ class Session:
         deadline_s = time.monotonic() + CLOSE_S
         while self.commits.in_flight and time.monotonic() < deadline_s:
             self.consumer.poll(CALLBACK_S)
+        self._end_clients()
+        self._lock.release()
+
+    def _end_clients(self) -> None:
         self.fetch.close()
         # the client's own `close` hangs where the group assigns in that moment (librdkafka 4884)
         del self.fetch, self.consumer
-        self._lock.release()

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from engine.batch.checkpoint import Checkpoint
 from engine.config import BatchConf
-from engine.errors import DataLossError
+from engine.errors import BotsieveError, DataLossError, FencedError
 from engine.kafka.client import meaning
 from engine.kafka.ends import aim_at_present_ends, errors_in, hear, records_behind
 from engine.kafka.fetch import Notice, Taken
@@ -64,7 +64,10 @@ class KafkaSource:
     def open(self) -> None:
         """Take the lock, wait for the topic, and join the group."""
         if self._session.find_topic(lock=True):
-            self._session.join(self._on_assign, self._on_revoke, self._on_lost, alone=self._alone)
+            self._join()
+
+    def _join(self) -> None:
+        self._session.join(self._on_assign, self._on_revoke, self._on_lost, alone=self._alone)
 
     @property
     def n_callback_errors(self) -> int:
@@ -106,12 +109,23 @@ class KafkaSource:
             self._targets_wanted = not found
         epoch, taken = self.epoch, self._take()
         if self._session.failure is not None:
-            raise self._session.failure
+            self._join_again(self._session.failure)
+            return None
         self._session.view.check()
         if epoch != self.epoch or not self._progress.partitions:
             self._hear(errors_in(taken.notices))
             return None  # records of two assignments cannot be told apart: read them again
         return self._batch_of(taken)
+
+    def _join_again(self, failure: BotsieveError) -> None:
+        """Come back into a group that has given our place to nobody; raise any other failure."""
+        if not isinstance(failure, FencedError):
+            raise failure
+        self.epoch += 1
+        self._wanted = None
+        self._begin([])
+        self._session.connect_again(failure)
+        self._join()
 
     def _take(self) -> Taken:
         """Take what comes within the linger time; a batch that is not full has waited for more."""
@@ -195,6 +209,8 @@ class KafkaSource:
         try:
             for notice in notices:
                 hear(notice, self._session.consumer, self._conf.topic, self._progress)
+        except FencedError as fenced:
+            self._session.failure = fenced  # the next read joins again
         except DataLossError:
             if self._conf.on_data_loss == "fail":
                 raise

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import Consumer
 
+from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import window_ago
 from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
 from tests.faults.engines import SMALL, Supervisor, failing, visit
@@ -16,8 +19,10 @@ from tests.services.kafka import KafkaBroker
 from tests.services.monitor import MonitorRecorder
 from tests.services.process import wait_until
 
-PARTIAL = 75
-SESSION_S = 1.5
+UNAVAILABLE, PARTIAL = 69, 75
+FENCED = "the group has given our place away"
+INSTANCE = "one"
+AS_ONE = f"source.instance_id={INSTANCE}"
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
@@ -107,3 +112,50 @@ def test_g5_an_error_callback_that_fails_is_counted_and_loses_nothing(
         finished(here, close_s=start_s + 200, engine=engine)
     assert engine.summary["callback_errors"] == 1
     assert what_is_wrong(here, recorder.commands) == ""
+
+
+@contextmanager
+def usurper(here: Rig, engine: EngineProcess) -> Iterator[Consumer]:
+    """Be a member with the engine's own instance id until it is fenced, then poll no more."""
+    settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic, "log_level": 0}
+    ours = {"group.instance.id": INSTANCE, "session.timeout.ms": 1_500}
+    strategy = {"partition.assignment.strategy": "range", "enable.auto.commit": False}
+    with Consumer(settings | ours | strategy) as member:
+        member.subscribe([here.topic])
+
+        def is_fenced() -> bool:
+            member.poll(0.1)
+            return FENCED in engine.stderr
+
+        here.wait_until(is_fenced, "a fence")
+        yield member
+
+
+@pytest.mark.parametrize("drain", ["auto", "plain"])
+def test_b2_a_member_that_is_fenced_and_that_nobody_replaces_joins_again(
+    drain: str, rig: Callable[..., Rig]
+) -> None:
+    here, start_s = rig(2), window_ago(120)
+    produce_windows(here, start_s)
+    with MonitorRecorder(here.valkey.url) as recorder:
+        engine = here.engine(OFTEN, AS_ONE, f"source.drain={drain}", *SHORT_SESSION)
+        here.wait_for_key("bot_192.0.2.0")
+        with usurper(here, engine):
+            produce_windows(here, start_s + 40)
+        finished(here, close_s=start_s + 200, engine=engine)
+    assert engine.stderr.count(READING) == 2
+    assert what_is_wrong(here, recorder.commands) == ""
+
+
+def test_g2_an_engine_whose_instance_id_another_one_keeps_ends(rig: Callable[..., Rig]) -> None:
+    here = rig(2)
+    engine = here.engine(OFTEN, AS_ONE, *SHORT_SESSION)
+    engine.wait_for(READING)
+    with usurper(here, engine) as member:
+
+        def is_over() -> bool:
+            member.poll(0.1)
+            return not engine.is_running
+
+        wait_until(is_over, deadline_s=DEADLINE_S, what="the end of the engine")
+    assert engine.ends(UNAVAILABLE).startswith("botsieve: source.instance_id: another engine has")
