@@ -23,6 +23,7 @@ from benchmarks import (
     bench_pipeline,
     bench_rejects,
     bench_start,
+    bench_windows,
     bench_write,
     plots,
 )
@@ -38,6 +39,7 @@ SECTIONS: dict[str, ModuleType] = {
     "file": bench_file,
     "rejects": bench_rejects,
     "growth": bench_growth,
+    "windows": bench_windows,
     "check": bench_check,
     "peers": bench_peers,
 }

@@ -26,6 +26,7 @@ from engine.redis_writer import RedisWriter
 from engine.rules import load_rules
 from engine.sink_config import SinkConf
 from engine.sinks import Timing
+from engine.windows import Window
 from engine.writer import CHUNK_ROWS
 from tests.services.valkey import ValkeyServer
 
@@ -34,6 +35,7 @@ N_ROWS = 400_000
 OURS, THEIRS = "statistics through the sink", "redis-benchmark"
 RULES = load_rules(
     [RuleConf(name="event_rate", description="Many events.", when="events > 10")],
+    base=Window(10, 10),
     default_ttl_s=600,
     max_categories=64,
 )

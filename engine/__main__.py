@@ -21,7 +21,7 @@ from types import FrameType
 
 from engine import __version__
 from engine.allowlist import Allowlist
-from engine.assembly import Run, decode_options_of, rule_set, window_spec
+from engine.assembly import Run, decode_options_of
 from engine.config import AppConf
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
@@ -29,6 +29,7 @@ from engine.kafka.source import KafkaSource
 from engine.kernel_cache import mended
 from engine.labels import load_labels
 from engine.metrics import Metrics
+from engine.rule_windows import check_span, rule_set, say_span, window_spec
 from engine.settings.compose import compose, help_text
 from engine.source_config import KafkaConf
 from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
@@ -79,9 +80,11 @@ def run_task(conf: AppConf) -> None:
     demo = Embedded(conf.deploy, topic=topic_of(conf)) if conf.deploy.kind == "embedded" else None
     allowlist = Allowlist(conf.allow)
     check_files(conf)
+    spec = window_spec(conf, rules)
+    check_span(conf, spec)
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
-    mended(lambda: warm_up(decode_options_of(conf), window_spec(conf), rules, seed=1))
+    mended(lambda: warm_up(decode_options_of(conf), spec, rules, seed=1))
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)
@@ -89,6 +92,7 @@ def run_task(conf: AppConf) -> None:
         kind = view_kind(conf)
         view = make_view(kind, metrics, run.detections, stream=sys.stderr, title="Botsieve")
         with page_of(conf, metrics), view, logging_to(view), signals(run, demo):
+            say_span(conf, spec)
             watch(run, demo, view)
         report(run, demo)
 

@@ -37,7 +37,8 @@ from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
-from engine.rules import RuleSet, load_rules
+from engine.rule_windows import replay_span, window_spec
+from engine.rules import RuleSet
 from engine.sink_config import SinkConf
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
 from engine.source_config import FileConf, KafkaConf
@@ -90,7 +91,7 @@ class Run:
             self.source,
             State(
                 decode_options_of(conf),
-                window_spec(conf),
+                window_spec(conf, self.rules),
                 self.rules,
                 seed=self.seed,
                 metrics=self.metrics,
@@ -101,15 +102,6 @@ class Run:
             interval_s=conf.batch.interval_s,
             metrics=self.metrics,
         )
-
-
-def rule_set(conf: AppConf) -> RuleSet:
-    """Return the checked rules."""
-    return load_rules(
-        conf.rules.rules,
-        default_ttl_s=conf.sink.ttl_s,
-        max_categories=conf.window.max_categories,
-    )
 
 
 def decode_options_of(conf: AppConf) -> DecodeOptions:
@@ -123,22 +115,9 @@ def decode_options_of(conf: AppConf) -> DecodeOptions:
     )
 
 
-def window_spec(conf: AppConf) -> WindowSpec:
-    """Return the windows."""
-    window = conf.window
-    return WindowSpec(
-        window.length_s,
-        window.effective_slide_s,
-        window.delay_s,
-        window.idle_s,
-        window.max_keys,
-        window.max_categories,
-    )
-
-
 def build_source(run: Run) -> FileSource | KafkaSource:
     """Return the source."""
-    conf, spec = run.conf, window_spec(run.conf)
+    conf, spec = run.conf, window_spec(run.conf, run.rules)
     match conf.source:
         case FileConf():
             return FileSource(conf.source.path, clock_s=time.time())
@@ -164,7 +143,7 @@ def blank_checkpoint(spec: WindowSpec, rules: RuleSet) -> Checkpoint:
 
 def build_replay(run: Run, source: KafkaConf) -> ReplaySource:
     """Return the source of windows that ended in the last `replay.since_s` seconds."""
-    conf, spec = run.conf, window_spec(run.conf)
+    conf, spec = run.conf, window_spec(run.conf, run.rules)
     since_s = int(time.time()) - conf.replay.since_s
     from_s, closed_s = replay_span(since_s, spec, max_future_s=conf.window.max_future_s)
     return ReplaySource(
@@ -176,15 +155,6 @@ def build_replay(run: Run, source: KafkaConf) -> ReplaySource:
         idle_s=spec.idle_s,
         stopping=run.stopping,
     )
-
-
-def replay_span(since_s: int, spec: WindowSpec, *, max_future_s: int) -> tuple[int, int]:
-    """Return the time of the records to begin with, and the end of the last window to leave out.
-
-    What is older than these records lies before the first window: no event is further ahead of
-    its record than `max_future_s`. So that window is whole, and nothing unread makes events late.
-    """
-    return max(since_s - spec.length_s - max_future_s, 0), since_s - 1
 
 
 def build_sink(run: Run) -> Sink:

@@ -40,15 +40,16 @@ class Breaker:
         self._max_share, self._min_addresses = max_share, min_addresses
         self._enforce_mask, self._times = enforce_mask, times
         self._flags = pl.DataFrame(schema=FLAG_SCHEMA)
-        self._judged: dict[tuple[int, int], Share] = {}
-        self._part, self._is_last = (0, 0), True  # (end of the window, nth part of it)
+        self._judged: dict[tuple[int, int, int], Share] = {}
+        self._part, self._is_last = (0, 0, 0), True  # (start and end of the window, nth part)
         self.is_open = False
 
     def judge(self, verdicts: Verdicts) -> Share:
         """Judge a closed window; one that is read again is judged as it was the first time."""
-        end_s, nth = self._part
-        goes_on = end_s == verdicts.end_s and not self._is_last
-        self._part, self._is_last = (verdicts.end_s, nth + 1 if goes_on else 0), verdicts.last
+        *window, nth = self._part
+        goes_on = window == [verdicts.start_s, verdicts.end_s] and not self._is_last
+        self._part = (verdicts.start_s, verdicts.end_s, nth + 1 if goes_on else 0)
+        self._is_last = verdicts.last
         share = self._judged.get(self._part) or self._judge_first(verdicts)
         self._judged[self._part] = share
         if len(self._judged) > MAX_REMEMBERED:

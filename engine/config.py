@@ -7,7 +7,6 @@ refused before anything is connected. Nothing here reads files, the environment 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import gcd
 from typing import Annotated, ClassVar
 
 from engine.errors import ConfigError
@@ -24,9 +23,9 @@ from engine.schema import (
 )
 from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
+from engine.windows import MAX_OPEN_PANES, Window
 
 MAX_WINDOW_S = 86_400
-MAX_OPEN_PANES = 10_000
 WINDOW_S = Range(1, MAX_WINDOW_S)
 COUNT = Range(0, 1e15)
 
@@ -51,6 +50,7 @@ class WindowConf(Group):
     delay_s: Annotated[int, LONG_S, "how much later than the newest an event may come"] = 10
     idle_s: Annotated[float, Range(0.1, 1e9), "silence after which a partition idles"] = 10.0
     max_future_s: Annotated[int, LONG_S, "how far an event may be ahead of its record"] = 900
+    max_span_s: Annotated[int, LONG_S, "most that is read again after a restart"] = 1800
     max_keys: Annotated[int, Range(1, 10**9), "addresses in all open windows"] = 10_000_000
     max_categories: Annotated[int, Range(1, 65_535), "categories counted per address"] = 64
 
@@ -59,7 +59,7 @@ class WindowConf(Group):
         super().__post_init__()
         if self.slide_s is not None:
             check_range("window.slide_s", self.slide_s, low=1, high=self.length_s)
-        n_panes = self.length_s // gcd(self.length_s, self.effective_slide_s)
+        n_panes = self.base.n_panes
         if n_panes > MAX_OPEN_PANES:
             problem = (
                 f"{self.slide_s} cuts a window into {n_panes} panes; allowed: {MAX_OPEN_PANES}"
@@ -67,9 +67,9 @@ class WindowConf(Group):
             raise ConfigError(key="window.slide_s", problem=problem)
 
     @property
-    def effective_slide_s(self) -> int:
-        """The slide, which is the length for a tumbling window."""
-        return self.slide_s or self.length_s
+    def base(self) -> Window:
+        """The window that has the statistics, and that of rules which name none."""
+        return Window(self.length_s, self.slide_s or self.length_s)
 
 
 @dataclass
@@ -91,6 +91,8 @@ class RuleConf:
     when: str = ""
     ttl_s: int | None = None
     mode: str = "enforce"
+    window_s: int | None = None
+    slide_s: int | None = None
 
 
 @dataclass

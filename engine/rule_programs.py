@@ -54,9 +54,9 @@ class Program(NamedTuple):
     starts: NDArray[np.int32]
 
 
-def compiled(trees: Sequence[Tree]) -> Program:
-    """Return one program for these rules, in their order."""
-    codes = [_code(tree) for tree in trees]
+def compiled(trees: Sequence[Tree | None]) -> Program:
+    """Return one program for these rules, in their order; one that is None never holds."""
+    codes = [_code(tree) if tree is not None else [] for tree in trees]
     instructions = [instruction for code in codes for instruction in code]
     program = Program(
         np.array([opcode for opcode, _ in instructions], np.int32),

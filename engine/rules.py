@@ -14,13 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from engine.config import RuleConf
+from engine.config import MAX_WINDOW_S, RuleConf
 from engine.errors import ConfigError
 from engine.rule_expressions import parse
 from engine.rule_programs import Program, compiled
 from engine.rule_trees import Tree, canonical, is_monotone
+from engine.schema import check_range
+from engine.windows import MAX_OPEN_PANES, Window
 
 MAX_RULES = 64
+MAX_WINDOWS = 8
 MAX_TTL_S = 1_000_000_000
 MODES = ("enforce", "shadow", "off")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -36,18 +39,31 @@ class Rule:
     ttl_s: int
     mode: str
     tree: Tree
+    window: Window
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """The rules that are not off, in order, and what follows from them."""
+    """The rules that are not off, in order, and what follows from them.
+
+    `base` is the window whose statistics are kept, and that of each rule that names none.
+    """
 
     rules: tuple[Rule, ...]
+    base: Window
 
     @cached_property
-    def program(self) -> Program:
-        """What the judge kernel runs; read-only arrays."""
-        return compiled([rule.tree for rule in self.rules])
+    def windows(self) -> tuple[Window, ...]:
+        """Every kind of window that is counted, the base first."""
+        return tuple(dict.fromkeys([self.base, *(rule.window for rule in self.rules)]))
+
+    def program_of(self, window: Window) -> Program:
+        """Return what the judge kernel runs for a kind of window: its rules, at their own bits."""
+        return compiled([rule.tree if rule.window == window else None for rule in self.rules])
+
+    def mask_of(self, window: Window) -> int:
+        """Return the rules of a kind of window."""
+        return self._mask(lambda rule: rule.window == window)
 
     @cached_property
     def enforce_mask(self) -> int:
@@ -77,7 +93,10 @@ class RuleSet:
     @cached_property
     def sha8(self) -> str:
         """Eight hex digits that change when a verdict or an expiry could; not with descriptions."""
-        content = [[rule.name, canonical(rule.tree), rule.ttl_s, rule.mode] for rule in self.rules]
+        content = [
+            [rule.name, canonical(rule.tree), rule.ttl_s, rule.mode, str(rule.window)]
+            for rule in self.rules
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
     def longest_ttl_s(self, mask: int) -> int:
@@ -96,7 +115,12 @@ class RuleSet:
 
 
 def load_rules(
-    confs: Sequence[RuleConf], *, default_ttl_s: int, max_categories: int, key: str = "rules"
+    confs: Sequence[RuleConf],
+    *,
+    base: Window,
+    default_ttl_s: int,
+    max_categories: int,
+    key: str = "rules",
 ) -> RuleSet:
     """Check every rule, also one that is off, and return those that are not off."""
     at = f"{key}.rules"
@@ -108,8 +132,11 @@ def load_rules(
     for i, conf in enumerate(confs):
         _check_name(conf.name, f"{at}[{i}].name", taken={rule.name for rule in rules})
         tree = parse(conf.when, f"{at}[{i}].when", max_categories=max_categories)
-        rules.append(_rule(conf, f"{at}[{i}]", tree=tree, default_ttl_s=default_ttl_s))
-    return RuleSet(tuple(rule for rule in rules if rule.mode != "off"))
+        window = _window(conf, f"{at}[{i}]", base=base)
+        rules.append(_rule(conf, f"{at}[{i}]", tree=tree, ttl_s=default_ttl_s, window=window))
+    found = RuleSet(tuple(rule for rule in rules if rule.mode != "off"), base)
+    _check_windows(found.windows, at)
+    return found
 
 
 def _check_name(name: str, key: str, *, taken: set[str]) -> None:
@@ -120,8 +147,35 @@ def _check_name(name: str, key: str, *, taken: set[str]) -> None:
         raise ConfigError(key, f"{name!r} is used twice; give each rule its own name")
 
 
-def _rule(conf: RuleConf, key: str, *, tree: Tree, default_ttl_s: int) -> Rule:
-    ttl_s = default_ttl_s if conf.ttl_s is None else conf.ttl_s
+def _window(conf: RuleConf, key: str, *, base: Window) -> Window:
+    """Return the window that a rule is judged over."""
+    if conf.window_s is None:
+        if conf.slide_s is not None:
+            raise ConfigError(key + ".slide_s", f"{conf.slide_s} needs a window_s beside it")
+        return base
+    check_range(key + ".window_s", conf.window_s, low=1, high=MAX_WINDOW_S)
+    slide_s = conf.window_s if conf.slide_s is None else conf.slide_s
+    check_range(key + ".slide_s", slide_s, low=1, high=conf.window_s)
+    window = Window(conf.window_s, slide_s)
+    if window.n_panes > MAX_OPEN_PANES:
+        problem = f"{slide_s} cuts a window into {window.n_panes} panes; allowed: {MAX_OPEN_PANES}"
+        raise ConfigError(key + ".slide_s", problem)
+    return window
+
+
+def _check_windows(windows: Sequence[Window], key: str) -> None:
+    """Refuse too many windows, and two of one length: their values could not be told apart."""
+    shown = ", ".join(map(str, windows))
+    if len(windows) > MAX_WINDOWS:
+        problem = f"{len(windows)} windows ({shown}) are refused; allowed: {MAX_WINDOWS}"
+        raise ConfigError(key, problem)
+    if len({window.length_s for window in windows}) < len(windows):
+        problem = f"windows of one length with two slides ({shown}) are refused; give them one"
+        raise ConfigError(key, problem)
+
+
+def _rule(conf: RuleConf, key: str, *, tree: Tree, ttl_s: int, window: Window) -> Rule:
+    ttl_s = ttl_s if conf.ttl_s is None else conf.ttl_s
     if not conf.description.strip():
         raise ConfigError(key + ".description", "is empty; say what the rule finds")
     if not 1 <= ttl_s <= MAX_TTL_S:
@@ -129,4 +183,4 @@ def _rule(conf: RuleConf, key: str, *, tree: Tree, default_ttl_s: int) -> Rule:
         raise ConfigError(key + ".ttl_s", problem)
     if conf.mode not in MODES:
         raise ConfigError(key + ".mode", f"{conf.mode!r} is refused; allowed: {', '.join(MODES)}")
-    return Rule(conf.name, conf.description.strip(), conf.when, ttl_s, conf.mode, tree)
+    return Rule(conf.name, conf.description.strip(), conf.when, ttl_s, conf.mode, tree, window)

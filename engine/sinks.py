@@ -131,7 +131,11 @@ def value_form(verdicts: Verdicts, rules: RuleSet) -> form.ValueForm:
     """Return the form of this window's values."""
     names = [rule.name for rule in rules.rules]
     return form.value_form(
-        start_s=verdicts.start_s, end_s=verdicts.end_s, final=verdicts.final, reasons=names
+        start_s=verdicts.start_s,
+        end_s=verdicts.end_s,
+        final=verdicts.final,
+        reasons=names,
+        is_base=verdicts.is_base,
     )
 
 

@@ -134,4 +134,4 @@ class State:
         }
         metrics.late_after_idle, metrics.replayed = windows.n_late_after_idle, windows.n_replayed
         metrics.overflow = windows.n_overflow
-        metrics.watermark_s, metrics.open_windows = windows.watermark_s, len(windows.panes)
+        metrics.watermark_s, metrics.open_windows = windows.watermark_s, windows.n_panes

@@ -44,14 +44,15 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
     sink = MemorySink(SinkConf(), rules, times, seed=np.uint64(seed))
     plain = decode_options(names=NAMES, reject_unknown=False, max_future_s=0)
     events = decode(records, options._replace(fields=plain.fields)).events
-    later = windows.add(events.with_columns(time=events["time"] + spec.slide_s))
+    later = windows.add(events.with_columns(time=events["time"] + spec.kinds[0].slide_s))
     detections = Detections(rules, Metrics(), seed=seed, event_clock=True, keep_seen=True)
     for verdicts in [*windows.add(events), *later, *windows.close_all()]:
         detections(verdicts, now_s=0.0, n_expired=0)
         sink.write_decisions(verdicts, now_s=0.0)
         sink.write_statistics(verdicts, now_s=0.0)
-    if windows.running is not None:
-        windows.running.compact()
+    for store in windows.stores:
+        for running in store.running.values():
+            running.compact()
     _, high, low = parsed(addresses)
     within(ranges_of([(0, 1)]), high, low)
     sink.statistics()

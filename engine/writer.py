@@ -122,7 +122,8 @@ class Writer:
 
     def _statistics_of(self, outcome: Outcome) -> Iterator[Verdicts]:
         for verdicts in outcome.verdicts:
-            if not verdicts.final or verdicts.partial or self._statistics == "none":
+            is_counted = verdicts.final and verdicts.is_base and not verdicts.partial
+            if not is_counted or self._statistics == "none":
                 continue
             flagged = self._statistics == "flagged"
             yield verdicts.flagged(self._enforce_mask) if flagged else verdicts

@@ -27,6 +27,7 @@ from engine.sink_config import SinkConf
 from engine.sinks import MemorySink, timing
 from engine.sources import Assigned, Batch
 from engine.state import State
+from engine.windows import Window
 from engine.writer import Writer
 from tests import naive
 from tests.naive_config import ModelConfig
@@ -230,6 +231,16 @@ class Run:
                 found[window] = verdict
         return found
 
+    def flagged(self) -> dict[naive.Window, tuple[str, ...]]:
+        """Return the reasons of each closed window that flags, of every kind."""
+        return {
+            window: verdict.reasons
+            for write in self.sink.written
+            if write.decides and write.verdicts.final
+            for window, verdict in model_verdicts(write.verdicts, self.rules)
+            if verdict.reasons
+        }
+
     def early(self) -> list[Early]:
         """Return every early decision of an enforced rule, in the order of the writes."""
         return [
@@ -248,19 +259,22 @@ class Run:
 
 def rule_set(config: ModelConfig) -> RuleSet:
     """Return the engine's rules for the model's."""
+    base = Window(config.length_s, config.step_s)
     confs = [
-        RuleConf(rule.name, "A rule.", rule.when, rule.ttl_s, rule.mode) for rule in config.rules
+        RuleConf(
+            rule.name, "A rule.", rule.when, rule.ttl_s, rule.mode, rule.window_s, rule.slide_s
+        )
+        for rule in config.rules
     ]
     if not confs:
-        return RuleSet(())
-    return load_rules(confs, default_ttl_s=600, max_categories=config.max_categories)
+        return RuleSet((), base)
+    return load_rules(confs, base=base, default_ttl_s=600, max_categories=config.max_categories)
 
 
 def window_spec(config: ModelConfig, *, max_keys: int = 10_000_000) -> WindowSpec:
     """Return the engine's windows for the model's."""
-    return WindowSpec(
-        config.length_s, config.step_s, config.delay_s, IDLE_S, max_keys, config.max_categories
-    )
+    kinds = rule_set(config).windows
+    return WindowSpec(kinds, config.delay_s, IDLE_S, max_keys, config.max_categories)
 
 
 def options_of(config: ModelConfig) -> DecodeOptions:

@@ -34,6 +34,19 @@ AT_THE_CLOSE = (
     ModelRule("watched_ratio", "clicks > views", ttl_s=10, mode="shadow"),
     ModelRule("not_used", "events > 0", mode="off"),
 )
+OWN_MONOTONE = (
+    ModelRule("many_in_40", "events > 4", ttl_s=100, window_s=40),
+    ModelRule("browser_in_12", "categories > 2", window_s=12),
+    ModelRule("clicker_in_25", "clicks > 3", ttl_s=40, window_s=25, slide_s=5),
+    ModelRule("watched_in_40", "clicks > 1", ttl_s=7_000, mode="shadow", window_s=40),
+)
+OWN_AT_THE_CLOSE = (
+    ModelRule("ratio_in_40", "clicks / max(views, 1) > 2", ttl_s=80, window_s=40),
+    ModelRule("no_views_in_25", "views == 0", ttl_s=600, window_s=25, slide_s=5),
+    ModelRule("watched_in_90", "events % 2 == 1", mode="shadow", window_s=90, slide_s=30),
+)
+"""Rules over windows of their own, of lengths that no config has."""
+
 ADDRESSES = (
     "192.0.2.1",
     "192.0.2.2",
@@ -65,7 +78,8 @@ windows = st.sampled_from(
     [(10, None), (1, None), (7, None), (60, None), (10, 5), (20, 10), (15, 10), (30, 5), (7, 3)]
 )
 tumbling_windows = st.sampled_from([(10, None), (1, None), (7, None), (60, None)])
-rule_sets = st.lists(st.sampled_from(MONOTONE + AT_THE_CLOSE), unique=True, max_size=6).map(tuple)
+RULES = MONOTONE + AT_THE_CLOSE + OWN_MONOTONE + OWN_AT_THE_CLOSE
+rule_sets = st.lists(st.sampled_from(RULES), unique=True, max_size=6).map(tuple)
 delays_s = st.one_of(st.sampled_from([0, 1, 10]), st.integers(0, 30))
 
 

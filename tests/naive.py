@@ -86,16 +86,27 @@ class Judgement:
     decisions: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     shadows: dict[str, tuple[bytes, int]] = field(default_factory=dict)
 
+    @property
+    def counted(self) -> dict[Window, Verdict]:
+        """The verdicts of the windows that have statistics."""
+        length_s = self.config.length_s
+        return {w: verdict for w, verdict in self.verdicts.items() if length_of(w) == length_s}
+
+    @property
+    def flagged(self) -> dict[Window, tuple[str, ...]]:
+        """The reasons of each window that flags."""
+        return {w: verdict.reasons for w, verdict in self.verdicts.items() if verdict.reasons}
+
 
 def judge(rows: Iterable[Row], config: ModelConfig) -> Judgement:
     """Return the answer for rows, each partition in its offset order; their end closes windows."""
     judgement = Judgement(config)
     events_by_window: dict[Window, list[Event]] = defaultdict(list)
     for event in accepted_events(rows, judgement):
-        for start_s in window_starts(event.time_s, config):
-            events_by_window[start_s, start_s + config.length_s, event.ip].append(event)
-    for window in sorted(events_by_window):
-        note_verdict(judgement, window, verdict_of(events_by_window[window], config))
+        for window in windows_of(event, config):
+            events_by_window[window].append(event)
+    for window in sorted(events_by_window, key=closing_order):
+        note_verdict(judgement, window, verdict_of(window, events_by_window[window], config))
     return judgement
 
 
@@ -104,14 +115,31 @@ def judge_again(judgement: Judgement, rules: tuple[ModelRule, ...]) -> Judgement
     config = replace(judgement.config, rules=rules)
     new = Judgement(config, judgement.accepted, judgement.rejected, judgement.late)
     for window, verdict in judgement.verdicts.items():
-        note_verdict(new, window, with_reasons(verdict, rules))
+        own = config.rules_over(length_of(window))
+        note_verdict(new, window, with_reasons(verdict, own))
     return new
 
 
+def length_of(window: tuple[int, int] | Window) -> int:
+    """Return the seconds that a window covers."""
+    return window[1] - window[0]
+
+
+def own_length_s(window: Window, config: ModelConfig) -> int | None:
+    """Return the window's length where it is a rule's own, None for that of the statistics."""
+    return None if length_of(window) == config.length_s else length_of(window)
+
+
+def closing_order(window: Window) -> tuple[int, int, str]:
+    """Return what windows are closed by: the end, and of two that end at once the shorter first."""
+    return window[1], length_of(window), window[2]
+
+
 def note_verdict(judgement: Judgement, window: Window, verdict: Verdict) -> None:
-    """Put a verdict into the answer; called by ascending window."""
+    """Put a verdict into the answer; called in closing order."""
     judgement.verdicts[window] = verdict
-    keep_statistics(judgement, window, verdict)
+    if length_of(window) == judgement.config.length_s:
+        keep_statistics(judgement, window, verdict)
     keep_decision(judgement, window, verdict, shadow=False)
     keep_decision(judgement, window, verdict, shadow=True)
 
@@ -140,15 +168,24 @@ def accepted_events(rows: Iterable[Row], judgement: Judgement) -> Iterator[Event
         yield event
 
 
-def window_starts(time_s: int, config: ModelConfig) -> list[int]:
+def windows_of(event: Event, config: ModelConfig) -> list[Window]:
+    """Return every window, of each kind, that holds an event."""
+    return [
+        (start_s, start_s + length_s, event.ip)
+        for length_s, step_s in config.kinds
+        for start_s in window_starts(event.time_s, length_s, step_s)
+    ]
+
+
+def window_starts(time_s: int, length_s: int, step_s: int) -> list[int]:
     """Return the start of each window that holds this time; some are below zero for small times."""
-    newest_start_s = time_s // config.step_s * config.step_s
-    oldest_start_s = time_s - config.length_s + 1
-    return list(range(newest_start_s, oldest_start_s - 1, -config.step_s))
+    newest_start_s = time_s // step_s * step_s
+    oldest_start_s = time_s - length_s + 1
+    return list(range(newest_start_s, oldest_start_s - 1, -step_s))
 
 
-def verdict_of(events: list[Event], config: ModelConfig) -> Verdict:
-    """Count the events of one window and address and apply the rules."""
+def verdict_of(window: Window, events: list[Event], config: ModelConfig) -> Verdict:
+    """Count the events of one window and address and apply the rules over such windows."""
     clicks = sum(event.is_click for event in events)
     n_categories = len({event.category for event in events})
     counted = Verdict(
@@ -158,7 +195,7 @@ def verdict_of(events: list[Event], config: ModelConfig) -> Verdict:
         categories=min(n_categories, config.max_categories),
         saturated=n_categories > config.max_categories,
     )
-    return with_reasons(counted, config.rules)
+    return with_reasons(counted, config.rules_over(length_of(window)))
 
 
 def with_reasons(verdict: Verdict, rules: tuple[ModelRule, ...]) -> Verdict:
@@ -178,23 +215,28 @@ def fired(rules: tuple[ModelRule, ...], verdict: Verdict, *, mode: str) -> tuple
 
 
 def keep_statistics(judgement: Judgement, window: Window, verdict: Verdict) -> None:
-    """Overwrite the address's statistics; called by ascending window, so the newest stays."""
+    """Overwrite the address's statistics; called in closing order, so the newest stays."""
     _, end_s, ip = window
     judgement.statistics[ip] = value_of(window, verdict)
     judgement.statistics_expiry_s[ip] = end_s + judgement.config.statistics_ttl_s
 
 
 def keep_decision(judgement: Judgement, window: Window, verdict: Verdict, *, shadow: bool) -> None:
-    """Keep the decision that expires last; called by ascending window, so of equals the later."""
+    """Keep the decision that expires last; called in closing order, so of equals the later."""
     _, end_s, ip = window
     kept = judgement.shadows if shadow else judgement.decisions
     reasons = verdict.shadow_reasons if shadow else verdict.reasons
     if not reasons:
         return
-    ttls_s = [rule.ttl_s for rule in judgement.config.rules if rule.name in reasons]
-    expiry_s = end_s + max(ttls_s)
+    expiry_s = end_s + longest_ttl_s(reasons, judgement.config)
     if ip not in kept or expiry_s >= kept[ip][1]:
-        kept[ip] = (value_of(window, verdict, shadow=shadow), expiry_s)
+        own_s = own_length_s(window, judgement.config)
+        kept[ip] = (value_of(window, verdict, shadow=shadow, own_window_s=own_s), expiry_s)
+
+
+def longest_ttl_s(reasons: tuple[str, ...], config: ModelConfig) -> int:
+    """Return how long a decision for these reasons stays after its window."""
+    return max(rule.ttl_s for rule in config.rules if rule.name in reasons)
 
 
 def value_of(
@@ -203,14 +245,20 @@ def value_of(
     *,
     final: bool = True,
     shadow: bool = False,
+    own_window_s: int | None = None,
 ) -> bytes:
-    """Return the bytes that a sink stores; shadow puts the fired shadow rules in as the reasons."""
+    """Return the bytes that a sink stores; shadow puts the fired shadow rules in as the reasons.
+
+    A value over a rule's own window names the first rule that fired, and the window's length.
+    """
     members: dict[str, object] = {"v": 1, "window_start": window[0], "window_end": window[1]}
     members |= verdict.counts
     if verdict.saturated:
         members["categories_saturated"] = True
-    members["reasons"] = verdict.shadow_reasons if shadow else verdict.reasons
-    members["final"] = final
+    reasons = verdict.shadow_reasons if shadow else verdict.reasons
+    members |= {"reasons": reasons, "final": final}
+    if own_window_s is not None:
+        members |= {"rule": reasons[0], "window_s": own_window_s}
     return json.dumps(members, separators=(",", ":")).encode()
 
 
@@ -225,17 +273,19 @@ def allowed_early(value: bytes, judgement: Judgement, *, ip: str, shadow: bool =
             reasons=tuple(claim["reasons"]),
         )
         final = judgement.verdicts[window]
+        own_s = claim.get("window_s")
     except (ValueError, TypeError, KeyError):
         return False
     final_reasons = final.shadow_reasons if shadow else final.reasons
     when = {rule.name: rule.when for rule in judgement.config.rules}
     return (
-        value == value_of(window, early, final=False)
+        early.reasons != ()
+        and value == value_of(window, early, final=False, own_window_s=own_s)
+        and own_s == own_length_s(window, judgement.config)
         and early.events == early.clicks + early.views
         and all(early.counts[name] <= final.counts[name] for name in final.counts)
         and early.saturated <= final.saturated
         and early.reasons == tuple(name for name in final_reasons if name in early.reasons)
-        and early.reasons != ()
         and all(evaluate(when[name], early.counts) for name in early.reasons)
     )
 

@@ -13,17 +13,22 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class ModelRule:
-    """One rule; mode is enforce, shadow or off."""
+    """One rule; mode is enforce, shadow or off. Without a window of its own: that of the config."""
 
     name: str
     when: str
     ttl_s: int = 600
     mode: str = "enforce"
+    window_s: int | None = None
+    slide_s: int | None = None
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that the answer depends on besides the log; slide_s None is a tumbling window."""
+    """Everything that the answer depends on besides the log; slide_s None is a tumbling window.
+
+    The window that is written down here is the one with the statistics.
+    """
 
     length_s: int = 10
     slide_s: int | None = None
@@ -42,6 +47,22 @@ class ModelConfig:
         return self.length_s if self.slide_s is None else self.slide_s
 
     @cached_property
+    def kinds(self) -> list[tuple[int, int]]:
+        """(length, step) of every kind of window, that of the statistics first."""
+        own = [self.kind_of(rule) for rule in self.rules if rule.mode != "off"]
+        return list(dict.fromkeys([(self.length_s, self.step_s), *own]))
+
+    def kind_of(self, rule: ModelRule) -> tuple[int, int]:
+        """(length, step) of the windows that a rule is judged over."""
+        if rule.window_s is None:
+            return self.length_s, self.step_s
+        return rule.window_s, rule.slide_s or rule.window_s
+
+    def rules_over(self, length_s: int) -> tuple[ModelRule, ...]:
+        """The rules that are judged over windows of this length; no two kinds share one."""
+        return tuple(rule for rule in self.rules if self.kind_of(rule)[0] == length_s)
+
+    @cached_property
     def pane_s(self) -> int:
         """The piece of time in which lateness is decided."""
-        return math.gcd(self.length_s, self.step_s)
+        return math.gcd(*(size for kind in self.kinds for size in kind))

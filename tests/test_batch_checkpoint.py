@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 from engine.batch.checkpoint import Checkpoint, parse_checkpoint
 from engine.batch.window import WindowSpec
 from engine.kernels.triage import NEVER
+from engine.rules import MAX_WINDOWS
+from engine.windows import Window
 
 MAX_METADATA_BYTES = 200
 LAST_TIME_S = 100_000_000_000
 
 times_s = st.integers(-LAST_TIME_S, LAST_TIME_S) | st.just(NEVER)
+windows = st.builds(Window, st.integers(1, 86_400), st.integers(1, 86_400))
 specs = st.builds(
     WindowSpec,
-    *(st.integers(1, 86_400), st.integers(1, 86_400)),
+    st.lists(windows, min_size=1, max_size=MAX_WINDOWS).map(tuple),
     *(st.just(0), st.just(1.0), st.just(1), st.just(1)),
     mode=st.sampled_from(["unkeyed", "keyed"]),
 )

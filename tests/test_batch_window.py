@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.window import WindowSpec
 from engine.kernels.triage import NEVER
+from engine.windows import Window
 from tests import logs, naive
 from tests.doubles import IDLE_S, Committed, Poll, Run, rule_set, window_spec
 from tests.naive import ModelConfig, ModelRule, Row
@@ -95,19 +96,18 @@ def complete_from(rows: Sequence[Row], config: ModelConfig, start: dict[int, int
 def judged_from(rows: Sequence[Row], config: ModelConfig, complete_s: int) -> naive.Judgement:
     """Return the model's answer where windows that begin before complete_s are partial."""
     whole = naive.judge(rows, config)
-    monotone = {rule.name for rule in logs.MONOTONE}
+    monotone = {rule.name for rule in logs.MONOTONE + logs.OWN_MONOTONE}
     found = naive.Judgement(config, whole.accepted, whole.rejected, whole.late)
     for window, judged in whole.verdicts.items():
         verdict = judged
         if complete_s == 0 or window[0] >= complete_s:
-            found.verdicts[window] = verdict
-            naive.keep_statistics(found, window, verdict)
+            naive.note_verdict(found, window, verdict)
         else:
             reasons = (judged.reasons, judged.shadow_reasons)
             only = [tuple(name for name in names if name in monotone) for names in reasons]
             verdict = judged._replace(reasons=only[0], shadow_reasons=only[1])
-        naive.keep_decision(found, window, verdict, shadow=False)
-        naive.keep_decision(found, window, verdict, shadow=True)
+            naive.keep_decision(found, window, verdict, shadow=False)
+            naive.keep_decision(found, window, verdict, shadow=True)
     return found
 
 
@@ -129,7 +129,7 @@ def test_partial_windows_keep_monotone_decisions_and_have_no_statistics_also_aft
     sink = second.sink
     sink.written = first.sink.written[: commit.n_written] + sink.written
     statistics = {ip: kept.value for ip, kept in sink.statistics().items()}
-    assert naive.explain_difference(expected.verdicts, second.verdicts()) == ""
+    assert naive.explain_difference(expected.counted, second.verdicts()) == ""
     assert naive.explain_difference(expected.statistics, statistics) == ""
     assert naive.explain_difference(expected.decisions, sink.decisions()) == ""
     assert naive.explain_difference(expected.shadows, sink.decisions(shadow=True)) == ""
@@ -246,5 +246,7 @@ def test_closed_windows_give_their_room_back():
 def test_pane_is_the_greatest_length_on_which_every_window_begins_and_ends():
     panes = [(10, 10, 10), (15, 10, 5), (20, 5, 5), (7, 3, 1), (86_400, 86_400, 86_400)]
     for length_s, slide_s, pane_s in panes:
-        spec = WindowSpec(length_s, slide_s, 0, IDLE_S, 1, 1)
+        spec = WindowSpec((Window(length_s, slide_s),), 0, IDLE_S, 1, 1)
         assert (spec.pane_s, spec.windows) == (pane_s, f"{length_s}/{slide_s}")
+    several = WindowSpec((Window(10, 10), Window(60, 60), Window(45, 15)), 0, IDLE_S, 1, 1)
+    assert (several.pane_s, several.windows) == (5, "10/10+60/60+45/15")

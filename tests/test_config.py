@@ -47,7 +47,7 @@ def test_defaults_are_those_of_the_original_job() -> None:
     assert (conf.source.start, conf.source.unknown_type) == ("latest", "view")
     assert conf.source.fields == source_config.FieldsConf("unix_time", "category_id", "ip", "type")
     assert conf.batch.interval_s == 10
-    assert (conf.window.length_s, conf.window.effective_slide_s, conf.window.delay_s) == (10,) * 3
+    assert (*conf.window.base, conf.window.delay_s) == (10, 10, 10)
     assert asdict(conf.rules.limits) == {"events": 10, "click_view_ratio": 3, "categories": 10}
     assert (conf.sink.kind, conf.sink.url) == ("redis", "redis://localhost:6379/0")
     assert (conf.sink.ttl_s, conf.sink.statistics_ttl_s) == (600, 600)

@@ -24,7 +24,9 @@ def run_of(case: Case, *, poll_rows: int, threads: bool = False) -> Run:
 @pytest.mark.parametrize("poll_rows", [1, 7, 1_000])
 def test_case_has_the_stated_verdicts_rejects_and_late_events(case, poll_rows):
     run = run_of(case, poll_rows=poll_rows)
-    assert naive.explain_difference(case.verdicts, run.verdicts()) == ""
+    stated = naive.Judgement(case.config, verdicts=case.verdicts)
+    assert naive.explain_difference(stated.counted, run.verdicts()) == ""
+    assert naive.explain_difference(stated.flagged, run.flagged()) == ""
     assert run.metrics.rejected == case.rejected
     late = {p: (len(late), sum(late), max(late)) for p, late in case.late.items()}
     assert run.metrics.late == late

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import state
-from engine.batch import window
+from engine.batch import panes
 from tests import logs, naive
 from tests.doubles import Run
 
@@ -26,7 +26,8 @@ def explain(run: Run, judgement: naive.Judgement) -> str:
     }
     late = {p: (len(by), sum(by), max(by)) for p, by in judgement.late.items()}
     parts = (
-        differences(judgement.verdicts, run.verdicts()),
+        differences(judgement.counted, run.verdicts()),
+        differences(judgement.flagged, run.flagged()),
         differences(statistics, sink.statistics()),
         differences(judgement.decisions, sink.decisions()),
         differences(judgement.shadows, sink.decisions(shadow=True)),
@@ -75,7 +76,7 @@ def test_windows_that_close_at_once_may_be_passed_on_one_by_one(drawn):
     whole = Run(polls, config, n_partitions=logs.n_partitions(rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "MAX_ROWS", 1)
-        patch.setattr(window, "MAX_ROWS", 1)
+        patch.setattr(panes, "MAX_ROWS", 1)
         in_parts = Run(polls, config, n_partitions=logs.n_partitions(rows))
     assert outputs(in_parts) == outputs(whole)
 
@@ -134,7 +135,9 @@ def moved(value: bytes | None, *, by_s: int) -> bytes | None:
 
 # -- early decisions -----------------------------------------------------------------------------
 
-monotone_sets = st.lists(st.sampled_from(logs.MONOTONE), unique=True, min_size=1).map(tuple)
+own_tumbling = tuple(rule for rule in logs.OWN_MONOTONE if rule.slide_s is None)
+monotone_rules = st.sampled_from(logs.MONOTONE + own_tumbling)
+monotone_sets = st.lists(monotone_rules, unique=True, min_size=1).map(tuple)
 tumbling = logs.configs(windows=logs.tumbling_windows)
 monotone_tumbling = logs.configs(windows=logs.tumbling_windows, rule_sets=monotone_sets)
 
@@ -145,14 +148,15 @@ def crossings(rows: list[naive.Row], config: naive.ModelConfig) -> dict[str, lis
     events: dict[naive.Window, list[naive.Event]] = defaultdict(list)
     fired: dict[naive.Window, tuple[str, ...]] = defaultdict(tuple)
     for event in naive.accepted_events(rows, naive.Judgement(config)):
-        start_s = event.time_s // config.length_s * config.length_s
-        window = (start_s, start_s + config.length_s, event.ip)
-        events[window].append(event)
-        verdict = naive.verdict_of(events[window], config)
-        new = tuple(name for name in verdict.reasons if name not in fired[window])
-        fired[window] = verdict.reasons
-        if new:
-            found[event.ip].append((naive.value_of(window, verdict, final=False), new))
+        for own in naive.windows_of(event, config):
+            events[own].append(event)
+            verdict = naive.verdict_of(own, events[own], config)
+            new = tuple(name for name in verdict.reasons if name not in fired[own])
+            fired[own] = verdict.reasons
+            if new:
+                own_s = naive.own_length_s(own, config)
+                value = naive.value_of(own, verdict, final=False, own_window_s=own_s)
+                found[event.ip].append((value, new))
     return found
 
 
@@ -164,7 +168,8 @@ def test_early_decisions_are_borne_out_by_the_verdicts(drawn):
     judgement = naive.judge(rows, config)
     early = run.early()
     assert all(naive.allowed_early(one.value, judgement, ip=one.ip) for one in early)
-    assert early == [] or config.slide_s is None
+    slid = {rule.name for rule in config.rules if len(set(config.kind_of(rule))) > 1}
+    assert slid.isdisjoint(name for one in early for name in one.new_reasons)
     assert all(one.crossed_ms == logs.TIMESTAMP_MS for one in early)
 
 
@@ -179,7 +184,7 @@ def test_monotone_rule_decides_at_the_event_that_crosses_its_limit(drawn):
     expected = crossings(rows, config)
     in_any_order = {ip: sorted(values) for ip, values in expected.items()}
     assert {ip: sorted(values) for ip, values in got.items()} == in_any_order
-    reasons = sum((verdict.reasons for verdict in run.verdicts().values()), ())
+    reasons = sum(run.flagged().values(), ())
     assert run.detections.by_reason.total() == len(reasons)
 
 
@@ -188,5 +193,5 @@ def test_monotone_rule_decides_at_the_event_that_crosses_its_limit(drawn):
 def test_reason_is_counted_once_a_window_and_address(drawn):
     config, rows, polls = drawn
     run = Run(polls, config, n_partitions=1)
-    reasons = [name for verdict in run.verdicts().values() for name in verdict.reasons]
+    reasons = sum(run.flagged().values(), ())
     assert run.detections.by_reason == {name: reasons.count(name) for name in set(reasons)}

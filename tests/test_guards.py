@@ -20,6 +20,7 @@ from engine.metrics import Metrics
 from engine.rules import RuleSet
 from engine.sink_config import SinkConf
 from engine.sinks import timing
+from engine.windows import Window
 from tests import logs, naive
 from tests.doubles import Run
 from tests.naive import ModelConfig, ModelRule
@@ -29,6 +30,7 @@ OTHER = "198.51.100.7"
 BUSY = ModelRule("busy", "events > 3")
 CLICKER = ModelRule("clicker", "clicks / max(views, 1) > 3")
 WATCHED = ModelRule("watched", "events > 1", mode="shadow")
+NO_RULES = RuleSet((), Window(10, 10))
 
 
 class Asked:
@@ -129,7 +131,7 @@ def test_all_others_are_decided_as_without_a_list(config, rows, allowed):
 
 def test_flags_that_are_there_already_are_told_when_redis_answers(caplog):
     asked = Asked(None, None, [b"192.0.2.%d" % n for n in range(9)] + [b"203.0.113.1", b"?"])
-    guards = guards_of(RuleSet(()), Metrics(), allow=AllowConf(cidrs=["192.0.2.0/29"]), asked=asked)
+    guards = guards_of(NO_RULES, Metrics(), allow=AllowConf(cidrs=["192.0.2.0/29"]), asked=asked)
     for _ in range(5):
         guards.before_batch()
     assert asked.n_times == 3
@@ -142,11 +144,9 @@ def test_flags_that_are_there_already_are_told_when_redis_answers(caplog):
 
 def test_nobody_is_asked_and_nothing_is_said_without_a_list_or_a_flag(caplog):
     asked = Asked([b"192.0.2.1"])
-    guards_of(RuleSet(()), Metrics(), asked=asked).before_batch()
+    guards_of(NO_RULES, Metrics(), asked=asked).before_batch()
     assert asked.n_times == 0
-    guards_of(
-        RuleSet(()), Metrics(), allow=AllowConf(named=["private"]), asked=asked
-    ).before_batch()
+    guards_of(NO_RULES, Metrics(), allow=AllowConf(named=["private"]), asked=asked).before_batch()
     assert asked.n_times == 1
     assert caplog.messages == []
 
@@ -212,7 +212,9 @@ def model_of(rows, config, *, max_share: float, min_addresses: int) -> set[naive
     """Return the (window, address) pairs that get a final decision, told as plainly as possible."""
     judgement, until_s, decided = naive.judge(rows, config), {}, set()
     ttls_s = {rule.name: rule.ttl_s for rule in config.rules}
-    by_window = itertools.groupby(sorted(judgement.verdicts), key=lambda window: window[:2])
+    by_window = itertools.groupby(
+        sorted(judgement.verdicts, key=naive.closing_order), key=lambda window: window[:2]
+    )
     for (start_s, end_s), group in by_window:
         verdicts = {ip: judgement.verdicts[start_s, end_s, ip] for _, _, ip in group}
         flagged = {ip: verdict for ip, verdict in verdicts.items() if verdict.reasons}

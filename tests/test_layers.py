@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top down. A module imports from its own layer or from one below it.
 LAYERS = {
     "entry": {"__main__"},
-    "wiring": {"assembly", "embedded", "warm_up"},
+    "wiring": {"assembly", "embedded", "rule_windows", "warm_up"},
     "composition": {"settings"},
     "shown": {"page", "terminal"},
     "run": {"breaker", "detections", "guards", "metrics", "pipeline", "spark", "state", "writer"},
@@ -42,7 +42,7 @@ LAYERS = {
     "kernels": {"kernels"},
     "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
     "config": {"config", "kafka_properties", "sink_config", "source_config"},
-    "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema"},
+    "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema", "windows"},
     "errors": {"errors"},
 }
 DEPTH = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names}

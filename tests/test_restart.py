@@ -56,7 +56,7 @@ def as_read_back(committed: Committed) -> Committed:
 def check_writes(run: Run, written: list[Write], judgement: naive.Judgement) -> None:
     """Check that every write is a value of the model, and that all together are its answer."""
     sink, rules = run.sink, run.rules
-    verdicts = {}
+    verdicts, decided = {}, {}
     for write in written:
         found = dict(model_verdicts(write.verdicts, rules))
         if not write.verdicts.final:
@@ -64,8 +64,10 @@ def check_writes(run: Run, written: list[Write], judgement: naive.Judgement) -> 
             assert all(naive.allowed_early(value, judgement, ip=ip) for ip, value in values)
             continue
         assert found.items() <= judgement.verdicts.items()
-        verdicts |= {} if write.decides else found
-    assert naive.explain_difference(judgement.verdicts, verdicts) == ""
+        (decided if write.decides else verdicts).update(found)
+    assert naive.explain_difference(judgement.counted, verdicts) == ""
+    reasons = {window: found.reasons for window, found in decided.items() if found.reasons}
+    assert naive.explain_difference(judgement.flagged, reasons) == ""
     sink.written = written
     statistics = {ip: kept.value for ip, kept in sink.statistics().items()}
     assert naive.explain_difference(judgement.statistics, statistics) == ""

@@ -10,12 +10,14 @@ import pytest
 from engine.config import RuleConf
 from engine.errors import ConfigError
 from engine.rules import RuleSet, load_rules
+from engine.windows import Window
 
 RULE = RuleConf("event_rate", "Too many events.", "events > 10")
 
 
-def loaded(*confs: RuleConf) -> RuleSet:
-    return load_rules(confs, default_ttl_s=600, max_categories=64)
+def loaded(*confs: RuleConf, key: str = "rules") -> RuleSet:
+    base = Window(10, 10)
+    return load_rules(confs, base=base, default_ttl_s=600, max_categories=64, key=key)
 
 
 def refusal(*confs: RuleConf) -> str:
@@ -70,7 +72,7 @@ def test_more_rules_than_a_mask_has_bits_are_refused():
 
 def test_the_key_of_an_error_begins_as_the_caller_says():
     with pytest.raises(ConfigError) as caught:
-        load_rules([replace(RULE, when="5")], default_ttl_s=600, max_categories=64, key="mine")
+        loaded(replace(RULE, when="5"), key="mine")
     assert caught.value.key == "mine.rules[0].when"
 
 
@@ -80,6 +82,48 @@ THREE = (
     RuleConf("ratio", "Too many clicks.", "clicks / views > 3", ttl_s=60, mode="shadow"),
     RuleConf("many", "Many categories.", "categories > 10", ttl_s=3600),
 )
+
+
+def test_a_rule_without_a_window_is_judged_over_that_of_the_statistics():
+    rules = loaded(RULE, replace(RULE, name="slow", window_s=60), replace(RULE, name="b", ttl_s=1))
+    assert rules.windows == (Window(10, 10), Window(60, 60))
+    assert (rules.mask_of(Window(10, 10)), rules.mask_of(Window(60, 60))) == (0b101, 0b010)
+
+
+def test_a_rule_that_is_off_needs_no_window():
+    assert loaded(RULE, replace(RULE, name="slow", window_s=60, mode="off")).windows == (
+        Window(10, 10),
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "problem"),
+    [
+        ({"window_s": 0}, "window_s: 0 is refused; allowed: from 1 to 86400"),
+        ({"window_s": 86_401}, "window_s: 86401 is refused; allowed: from 1 to 86400"),
+        ({"window_s": 60, "slide_s": 61}, "slide_s: 61 is refused; allowed: from 1 to 60"),
+        ({"window_s": 60, "slide_s": 0}, "slide_s: 0 is refused; allowed: from 1 to 60"),
+        ({"slide_s": 5}, "slide_s: 5 needs a window_s beside it"),
+        (
+            {"window_s": 20_000, "slide_s": 1},
+            "slide_s: 1 cuts a window into 20000 panes; allowed: 10000",
+        ),
+    ],
+)
+def test_a_window_that_cannot_be_built_is_refused(own, problem):
+    assert refusal(RULE, replace(RULE, name="own", **own)) == f"rules.rules[1].{problem}"
+
+
+def test_two_windows_of_one_length_are_refused():
+    problem = "rules.rules: windows of one length with two slides (10/10, 10/5) are refused"
+    own = replace(RULE, name="own", window_s=10, slide_s=5)
+    assert refusal(RULE, own).startswith(problem)
+
+
+def test_more_windows_than_are_held_at_once_are_refused():
+    rules = [replace(RULE, name=f"rule_{i}", window_s=20 + i) for i in range(8)]
+    assert len(loaded(*rules[:7]).windows) == 8
+    assert refusal(*rules).startswith("rules.rules: 9 windows (10/10, 20/20, 21/21,")
 
 
 def test_masks_count_the_rules_that_are_not_off():
@@ -113,11 +157,11 @@ def test_reasons_are_names_in_rule_order():
 def test_rules_that_are_all_off_are_an_empty_set():
     rules = loaded(replace(RULE, mode="off"))
     assert (rules.rules, rules.enforce_mask, rules.monotone_mask) == ((), 0, 0)
-    assert rules.program.starts.tolist() == [0]
+    assert rules.program_of(rules.base).starts.tolist() == [0]
 
 
 def test_the_program_is_read_only_and_has_fixed_types():
-    program = loaded(*THREE).program
+    program = loaded(*THREE).program_of(Window(10, 10))
     assert [array.dtype.name for array in program] == ["int32", "float64", "int32"]
     assert not any(array.flags.writeable for array in program)
 
@@ -128,6 +172,7 @@ def test_the_program_is_read_only_and_has_fixed_types():
         replace(RULE, description="Said in other words."),
         replace(RULE, when=" (events)>10.0 "),
         replace(RULE, ttl_s=600),
+        replace(RULE, window_s=10),
     ],
 )
 def test_the_hash_stays_where_no_verdict_can_change(same):
@@ -143,6 +188,7 @@ def test_the_hash_stays_where_no_verdict_can_change(same):
         replace(RULE, ttl_s=601),
         replace(RULE, mode="shadow"),
         replace(RULE, mode="off"),
+        replace(RULE, window_s=60),
     ],
 )
 def test_the_hash_changes_with_name_expression_ttl_and_mode(other):

@@ -36,6 +36,7 @@ from engine.terminal.live_view import LiveView
 from engine.terminal.log_lines import LogLines, printable
 from engine.terminal.readings import STAGES, Pace, Rates, duration, snapshot
 from engine.terminal.view import NoView, PlainView, View, make_view
+from engine.windows import Window
 
 ROOT = Path(__file__).resolve().parents[1]
 NOON_S = 1_700_049_600
@@ -44,6 +45,7 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 IPV4_MAPPED = 0xFFFF << 32
 RULES = load_rules(
     [RuleConf("event_rate", "Many.", "events > 10"), RuleConf("clicks", "All.", "clicks > 5")],
+    base=Window(10, 10),
     default_ttl_s=600,
     max_categories=64,
 )
@@ -391,8 +393,9 @@ from engine.detections import Detections
 from engine.metrics import Metrics
 from engine.rules import RuleSet
 from engine.terminal.view import make_view
-metrics = Metrics()
-detections = Detections(RuleSet(()), metrics, seed=1, event_clock=True, keep_seen=False)
+from engine.windows import Window
+metrics, rules = Metrics(), RuleSet((), Window(10, 10))
+detections = Detections(rules, metrics, seed=1, event_clock=True, keep_seen=False)
 with make_view("auto", metrics, detections, stream=sys.stderr, title="Botsieve") as view:
     view.refresh()
     print("a result")

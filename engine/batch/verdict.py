@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.kernels.accumulate import Crossings
 from engine.kernels.judge import judge_rows
 from engine.kernels.pane import Counts, PaneArrays
+from engine.rule_programs import Program
 from engine.rules import RuleSet
 
 MAX_ROWS = 250_000
@@ -36,7 +37,8 @@ class Verdicts(NamedTuple):
 
     A window that closes with more than MAX_ROWS addresses has several, of which one is the last.
     mask: rules that fired, bit i = rule i; new_mask: those not announced early already;
-    crossed_ms: the moment from which the decision could be known, unix ms.
+    crossed_ms: the moment from which the decision could be known, unix ms. is_base: of the window
+    that has statistics.
     """
 
     start_s: int
@@ -45,6 +47,7 @@ class Verdicts(NamedTuple):
     partial: bool
     frame: pl.DataFrame
     last: bool = True
+    is_base: bool = True
 
     def with_only(self, rules_mask: int) -> Verdicts:
         """Return the same rows with only these rules in the masks."""
@@ -81,12 +84,22 @@ def newest_rows(windows: list[Verdicts]) -> list[Verdicts]:
 
 
 def final_verdicts(
-    counts: Counts, *, window: tuple[int, int], rules: RuleSet, partial: bool, last: bool
+    counts: Counts,
+    *,
+    window: tuple[int, int],
+    rules: RuleSet,
+    program: Program,
+    partial: bool,
+    last: bool,
+    is_base: bool,
 ) -> Verdicts:
-    """Judge addresses of a closed window; those of a partial one by its monotone rules only."""
+    """Judge addresses of a closed window; those of a partial one by its monotone rules only.
+
+    `program` runs the rules of this kind of window.
+    """
     n = len(counts.high)
     mask = np.empty(n, np.uint64)
-    judge_rows(rules.program, counts.events, counts.clicks, counts.categories, mask)
+    judge_rows(program, counts.events, counts.clicks, counts.categories, mask)
     if partial:
         mask &= np.uint64(rules.monotone_mask)
     frame = pl.DataFrame(
@@ -98,7 +111,7 @@ def final_verdicts(
         ],
         schema=VERDICT_SCHEMA,
     )
-    return Verdicts(*window, final=True, partial=partial, frame=frame, last=last)
+    return Verdicts(*window, True, partial, frame, last, is_base)
 
 
 def early_verdicts(
@@ -108,6 +121,7 @@ def early_verdicts(
     pane: PaneArrays,
     window: tuple[int, int],
     crossed_ms: pl.Series,
+    is_base: bool,
 ) -> Verdicts:
     """Return the first n crossings of monotone rules in an open window."""
     keys = pane.keys[crossings.key[:n]]
@@ -125,4 +139,4 @@ def early_verdicts(
         ],
         schema=VERDICT_SCHEMA,
     )
-    return Verdicts(*window, final=False, partial=False, frame=frame)
+    return Verdicts(*window, final=False, partial=False, frame=frame, is_base=is_base)

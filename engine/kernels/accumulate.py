@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.codes import Codes
 from engine.kernels.compiled import kernel
 from engine.kernels.fields import CLICK
 from engine.kernels.judge import STACK_SIZE, judge_counts
@@ -76,6 +77,7 @@ def first_crossing(program: Program, mask: np.uint64) -> np.uint32:
 @kernel
 def accumulate(
     pane: PaneArrays,
+    codes: Codes,
     seed: np.uint64,
     rows: EventColumns,
     first: Int,
@@ -108,7 +110,7 @@ def accumulate(
                 return i, n_out
             key = add_key(pane, high[i], low[i], at)
             budget[0] -= 1
-        if not add_category(pane, key, category[i], max_categories):
+        if not add_category(pane, codes, key, category[i], max_categories):
             return i, n_out
         row = pane.keys[key]
         row["events"] += 1

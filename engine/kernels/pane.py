@@ -1,8 +1,9 @@
 """The counters of one pane: events, clicks and distinct categories of each address.
 
 Plain arrays; what finds no room is left to the caller, who makes some (`grow_pane`). All of one
-address is one row of 48 bytes, since where many addresses are open, cache misses are all that
-counts. Distinct categories are linked lists in one pool, exact up to a maximum.
+address is one row of 56 bytes, since where many addresses are open, cache misses are all that
+counts. Distinct categories are bits of their codes, those without a code linked lists in one pool;
+both together are exact up to a maximum.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.codes import Codes, code_of
 from engine.kernels.compiled import kernel
 from engine.kernels.table import EMPTY, capacity_for, empty_slots, grow_table, larger, resize
 
@@ -23,6 +25,7 @@ KEY = np.dtype(
         ("high", np.uint64),
         ("low", np.uint64),
         ("fired", np.uint64),
+        ("coded", np.uint64),
         ("events", np.uint32),
         ("clicks", np.uint32),
         ("categories", np.uint32),
@@ -99,22 +102,34 @@ def add_key(pane: PaneArrays, high: np.uint64, low: np.uint64, at: np.uint64) ->
     row = pane.keys[index]
     row["high"], row["low"] = high, low
     row["events"] = row["clicks"] = row["categories"] = 0
-    row["saturated"] = row["fired"] = 0
+    row["saturated"] = row["fired"] = row["coded"] = 0
     row["head"] = EMPTY
     return index
 
 
 @kernel
-def add_category(pane: PaneArrays, key: Int, value: Int, max_categories: int) -> bool:
-    """Count `value` once for the key; return False where the pool has no room for it."""
-    row = pane.keys[key]
-    at = row["head"]
+def is_listed(pane: PaneArrays, at: Int, value: Int) -> bool:
+    """Whether the list that begins at an entry of the pool has this category."""
     while at != EMPTY:
         if pane.pool[at]["value"] == value:
             return True
         at = pane.pool[at]["next"]
+    return False
+
+
+@kernel
+def add_category(pane: PaneArrays, codes: Codes, key: Int, value: Int, max_categories: int) -> bool:
+    """Count `value` once for the key; return False where the pool has no room for it."""
+    row, code = pane.keys[key], code_of(codes, value)
+    bit = np.uint64(0) if code == EMPTY else np.uint64(1) << np.uint64(code)
+    if row["coded"] & bit or (code == EMPTY and is_listed(pane, row["head"], value)):
+        return True
     if row["categories"] >= max_categories:
         row["saturated"] = 1
+        return True
+    if code != EMPTY:
+        row["coded"] |= bit
+        row["categories"] += 1
         return True
     at = pane.used[1]
     if at == len(pane.pool):

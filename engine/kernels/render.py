@@ -41,11 +41,15 @@ class Template(NamedTuple):
 
 
 class ValueForm(NamedTuple):
-    """The parts of the JSON value: text before the counts, after the reasons, and rule names."""
+    """The parts of the JSON value: text before the counts, after the reasons, and rule names.
+
+    `window` is what ends the value of a rule's own window after the rule's name; else it is empty.
+    """
 
     head: NDArray[np.uint8]
     tail: NDArray[np.uint8]
     reasons: Texts
+    window: NDArray[np.uint8]
 
 
 class Rows(NamedTuple):
@@ -79,12 +83,19 @@ def template(*parts: int | bytes, prefix: bytes = b"") -> Template:
     return Template(np.array(kinds, np.int64), texts(constants), as_bytes(prefix))
 
 
-def value_form(*, start_s: int, end_s: int, final: bool, reasons: Sequence[str]) -> ValueForm:
-    """Return the form of the values of one window; `reasons` are the names of all rules."""
+def value_form(
+    *, start_s: int, end_s: int, final: bool, reasons: Sequence[str], is_base: bool = True
+) -> ValueForm:
+    """Return the form of the values of one window; `reasons` are the names of all rules.
+
+    One that is not the base window says so: with its length, and the first rule that fired.
+    """
     head = b'{"v":1,"window_start":%d,"window_end":%d,"events":' % (start_s, end_s)
-    tail = b'],"final":true}' if final else b'],"final":false}'
+    tail = b'],"final":true' if final else b'],"final":false'
     names = [b'"%s"' % name.encode() for name in reasons]
-    return ValueForm(as_bytes(head), as_bytes(tail), texts(names))
+    window = b"" if is_base else b',"window_s":%d}' % (end_s - start_s)
+    tail += b"}" if is_base else b',"rule":'
+    return ValueForm(as_bytes(head), as_bytes(tail), texts(names), as_bytes(window))
 
 
 @kernel
@@ -133,15 +144,20 @@ def put_value(out: Bytes, at: int, rows: Rows, i: int, form: ValueForm) -> int:
     if rows.saturated[i]:
         at = put_word(out, at, SATURATED)
     at = put_word(out, at, REASONS)
-    fired, first = rows.mask[i], True
+    fired, first = rows.mask[i], -1
     for rule in range(len(form.reasons.ends)):
         if (fired >> np.uint64(rule)) & np.uint64(1):
-            if not first:
+            if first >= 0:
                 out[at] = 44
                 at += 1
+            else:
+                first = rule
             at = put_text(out, at, form.reasons, rule)
-            first = False
-    return put_bytes(out, at, form.tail, 0, len(form.tail))
+    at = put_bytes(out, at, form.tail, 0, len(form.tail))
+    if len(form.window) > 0:
+        at = put_text(out, at, form.reasons, max(first, 0))
+        at = put_bytes(out, at, form.window, 0, len(form.window))
+    return at
 
 
 @njit(cache=KEPT, nogil=True, inline="always")
@@ -211,7 +227,8 @@ def row_bytes(plan: Template, form: ValueForm) -> int:
     """Return how many bytes a row can have at most."""
     words = (CLICKS, VIEWS, CATEGORIES, SATURATED, REASONS)
     labels = (IP, EVENT_RATE, CLICK_RATE, VIEW_RATE, CATEGORY_COUNT)
-    value = len(form.head) + len(form.tail) + len(form.reasons.bytes) + len(form.reasons.ends)
+    value = len(form.head) + len(form.tail) + len(form.window)
+    value += 2 * len(form.reasons.bytes) + len(form.reasons.ends)
     value += sum(len(word) for word in words) + 4 * MAX_INT_BYTES
     member = sum(len(word) for word in labels) + 4 * MAX_INT_BYTES + MAX_TEXT_BYTES
     part = max(value, member, MAX_TEXT_BYTES + len(plan.prefix)) + MAX_INT_BYTES + 5

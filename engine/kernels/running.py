@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
+from engine.kernels.codes import Codes
 from engine.kernels.compiled import kernel
 from engine.kernels.pane import Counts, PaneArrays
 from engine.kernels.table import (
@@ -167,8 +168,24 @@ def unsee(running: RunningArrays, index: Int, value: Int, pane: Int) -> None:
 
 
 @kernel
+def lowest_bit(word: np.uint64) -> Int:
+    """Return the place of the lowest bit of a word that is not 0, by halves."""
+    place: Int = 0
+    for half in (32, 16, 8, 4, 2, 1):
+        if word & ((np.uint64(1) << np.uint64(half)) - np.uint64(1)) == 0:
+            word >>= np.uint64(half)
+            place += half
+    return place
+
+
+@kernel
 def add_pane(
-    running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64, first: Int
+    running: RunningArrays,
+    pane: PaneArrays,
+    codes: Codes,
+    number: Int,
+    seed: np.uint64,
+    first: Int,
 ) -> Int:
     """Add the keys of pane `number` from index `first` on; return where it was full, or n keys."""
     highs, lows = running.rows["high"], running.rows["low"]
@@ -184,6 +201,11 @@ def add_pane(
             if running.used[N_ROWS] == len(running.rows):
                 return key
             index = add_row(running, old["high"], old["low"], at)
+        coded = old["coded"]
+        while coded:
+            if not see(running, index, codes.values[lowest_bit(coded)], number):
+                return key
+            coded &= coded - np.uint64(1)
         entry = old["head"]
         while entry != EMPTY:
             if not see(running, index, pane.pool[entry]["value"], number):
@@ -199,7 +221,9 @@ def add_pane(
 
 
 @kernel
-def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
+def take_out_pane(
+    running: RunningArrays, pane: PaneArrays, codes: Codes, number: Int, seed: np.uint64
+) -> None:
     """Take the keys of pane `number` out again; those panes that were added before it are out."""
     highs, lows = running.rows["high"], running.rows["low"]
     high, low = pane.keys["high"][: pane.used[0]], pane.keys["low"][: pane.used[0]]
@@ -210,6 +234,10 @@ def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: n
             look_ahead(running.slots, lows, high[key:], low[key:], seed, begin, touched)
         old = pane.keys[key]
         index, _ = find_from(running.slots, highs, lows, old["high"], old["low"], begin[ahead])
+        coded = old["coded"]
+        while coded:
+            unsee(running, index, codes.values[lowest_bit(coded)], number)
+            coded &= coded - np.uint64(1)
         entry = old["head"]
         while entry != EMPTY:
             unsee(running, index, pane.pool[entry]["value"], number)

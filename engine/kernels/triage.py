@@ -21,24 +21,32 @@ N_LATE, LATE_BY_SUM_S, LATE_BY_MAX_S = 0, 1, 2
 class WindowTimes(NamedTuple):
     """The numbers of triage.
 
-    Panes that end by `watermark_s` are closed; `restored_s` is the end of the last window that an
-    earlier run has acknowledged.
+    Panes that end by `watermark_s` are closed; windows that end by `restored_s` were acknowledged
+    by an earlier run. length_s and slide_s are int64[n_kinds], of each kind of window.
     """
 
     pane_s: int
-    length_s: int
-    slide_s: int
     delay_s: int
     watermark_s: int
     restored_s: int
+    length_s: NDArray[np.int64]
+    slide_s: NDArray[np.int64]
 
 
 class Triage(NamedTuple):
-    """One entry an event: action uint8, pane int64 (start / pane_s), pmax before it int64."""
+    """One entry an event: action uint8, pmax before it int64."""
 
     action: NDArray[np.uint8]
-    pane: NDArray[np.int64]
     pmax_before: NDArray[np.int64]
+
+
+@kernel
+def last_end(time: int, length_s: NDArray[np.int64], slide_s: NDArray[np.int64]) -> int:
+    """Return the end of the last window of any kind that holds this moment."""
+    last = time + 1
+    for kind in range(len(length_s)):
+        last = max(last, time // slide_s[kind] * slide_s[kind] + length_s[kind])
+    return last
 
 
 @kernel
@@ -54,15 +62,12 @@ def triage(
     partition int32[n], time int64[n]; lateness int64[3, n_partitions] gets the late events added.
     """
     n = len(time)
-    action, pane = np.empty(n, np.uint8), np.empty(n, np.int64)
-    pmax_before = np.empty(n, np.int64)
+    action, pmax_before = np.empty(n, np.uint8), np.empty(n, np.int64)
     for i in range(n):
         p = partition[i]
         seen = pmax[p]
-        pane[i] = time[i] // times.pane_s
         pmax_before[i] = seen
-        pane_end = (pane[i] + 1) * times.pane_s
-        last_start = pane[i] * times.pane_s // times.slide_s * times.slide_s
+        pane_end = (time[i] // times.pane_s + 1) * times.pane_s
         if seen != NEVER and pane_end <= seen - times.delay_s:
             action[i] = LATE
             late_by_s = seen - times.delay_s - time[i]
@@ -71,13 +76,14 @@ def triage(
             lateness[LATE_BY_MAX_S, p] = max(lateness[LATE_BY_MAX_S, p], late_by_s)
             continue
         pmax[p] = max(seen, time[i])
-        if last_start + times.length_s <= times.restored_s:
+        replayed = pane_end <= times.restored_s
+        if replayed and last_end(time[i], times.length_s, times.slide_s) <= times.restored_s:
             action[i] = REPLAYED
         elif pane_end <= times.watermark_s:
             action[i] = LATE_AFTER_IDLE
         else:
             action[i] = ACCEPTED
-    return Triage(action, pane, pmax_before)
+    return Triage(action, pmax_before)
 
 
 @kernel

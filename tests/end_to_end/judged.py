@@ -110,7 +110,8 @@ def is_true(write: Write, expected: naive.Judgement) -> bool:
     verdict = expected.verdicts.get(write.window)
     if verdict is None or (write.kind != STATISTICS and not write.reasons):
         return False
-    return write.value == naive.value_of(write.window, verdict, shadow=shadow)
+    own_s = naive.own_length_s(write.window, expected.config)
+    return write.value == naive.value_of(write.window, verdict, shadow=shadow, own_window_s=own_s)
 
 
 def expiry_s(write: Write, config: naive.ModelConfig) -> int:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from tests import naive
-from tests.end_to_end.judged import DECISION, SHOWN, STATISTICS, Write
+from tests.end_to_end.judged import DECISION, SHOWN, STATISTICS, Write, expiry_s
 from tests.services.kafka_client import Commit
 
 NEVER_S = float("inf")
@@ -42,21 +42,24 @@ def wrong_commits(
 
 
 def written_s(writes: Iterable[Write], expected: naive.Judgement) -> dict[naive.Window, float]:
-    """Return when each window of each address was written: itself, or a newer one in its place."""
+    """Return when each window of each address was written: itself, or what outlasts it."""
+    config = expected.config
     by_ip: dict[tuple[str, str], list[tuple[int, bool, float]]] = defaultdict(list)
     for write in writes:
-        by_ip[write.kind, write.ip].append((write.window[1], write.final, write.time_s))
+        by_ip[write.kind, write.ip].append((expiry_s(write, config), write.final, write.time_s))
     found = {}
     for window, verdict in expected.verdicts.items():
         _, end_s, ip = window
-        kinds = (STATISTICS, DECISION) if verdict.reasons else (STATISTICS,)
-        found[window] = max(first_s(by_ip[kind, ip], end_s) for kind in kinds)
+        ends_s = [(STATISTICS, end_s + config.statistics_ttl_s)] * (window in expected.counted)
+        if verdict.reasons:
+            ends_s.append((DECISION, end_s + naive.longest_ttl_s(verdict.reasons, config)))
+        found[window] = max((first_s(by_ip[kind, ip], s) for kind, s in ends_s), default=0.0)
     return found
 
 
-def first_s(writes: list[tuple[int, bool, float]], end_s: int) -> float:
-    """Return when a window that ends then, or later, was first written."""
-    fits = (time_s for end, final, time_s in writes if end > end_s or (end == end_s and final))
+def first_s(writes: list[tuple[int, bool, float]], wanted_s: int) -> float:
+    """Return when what expires then, or later, was first written."""
+    fits = (time_s for s, final, time_s in writes if s > wanted_s or (s == wanted_s and final))
     return min(fits, default=NEVER_S)
 
 
@@ -66,9 +69,8 @@ def done_by_offset(
     """Return for each partition (offsets, since when all up to each of them was written)."""
     found: dict[int, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     for row, event in accepted(log, expected.config):
-        starts_s = naive.window_starts(event.time_s, expected.config)
-        length_s = expected.config.length_s
-        until_s = max(done_s[start_s, start_s + length_s, event.ip] for start_s in starts_s)
+        windows = naive.windows_of(event, expected.config)
+        until_s = max(done_s[window] for window in windows)
         offsets, times_s = found[row.partition]
         offsets.append(row.offset)
         times_s.append(max(until_s, times_s[-1] if times_s else 0.0))

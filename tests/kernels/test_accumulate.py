@@ -16,10 +16,12 @@ from engine.kernels.accumulate import (
     empty_crossings,
     first_crossing,
 )
+from engine.kernels.codes import N_CODES, Codes, code_of, empty_codes
 from engine.kernels.fields import CLICK, VIEW
 from engine.kernels.pane import PaneArrays, empty_pane, grow_pane
 from engine.kernels.table import FIRST_CAPACITY
 from engine.rules import RuleSet
+from engine.windows import Window
 from tests import logs, naive
 from tests.doubles import rule_set
 from tests.kernels import sized
@@ -30,7 +32,19 @@ SEED = np.uint64(3)
 PART_ROWS = 7
 UNLIMITED = 10**9
 RULES = rule_set(naive.ModelConfig(rules=logs.MONOTONE))
-NO_RULES = RuleSet(())
+NO_RULES = RuleSet((), Window(10, 10))
+
+
+def codes_with(n_used: int) -> Codes:
+    """Return codes of which so many are taken by categories that no event has."""
+    codes = empty_codes()
+    for n in range(n_used):
+        code_of(codes, 1_000_000 + n)
+    return codes
+
+
+NO_CODES_LEFT = codes_with(N_CODES)
+"""All categories are in lists, as those beyond the first 64 are."""
 
 Event = tuple[int, int, int]
 """Address, category, kind."""
@@ -40,6 +54,7 @@ def pane_of(
     events: list[Event],
     *,
     pane: PaneArrays | None = None,
+    codes: Codes = NO_CODES_LEFT,
     max_categories: int = 64,
     budget: np.ndarray | None = None,
     rules: RuleSet = NO_RULES,
@@ -54,11 +69,12 @@ def pane_of(
     columns = (low % np.uint64(3), low, category, kind)
     crossings = empty_crossings(len(events))
     mask = np.uint64(rules.monotone_mask)
-    early = Early(rules.program, mask, first_crossing(rules.program, mask))
+    program = rules.program_of(rules.base)
+    early = Early(program, mask, first_crossing(program, mask))
     limits = (budget, early, max_categories, crossings)
     row = n = 0
     while True:
-        row, n = accumulate(pane, seed, columns, row, *limits, n)
+        row, n = accumulate(pane, codes, seed, columns, row, *limits, n)
         if row == len(events):
             return pane, crossings, n
         grow_pane(pane, seed)

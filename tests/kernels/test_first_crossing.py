@@ -82,7 +82,7 @@ def test_no_rule_holds_with_fewer_events(name):
     rules = rule_set(
         ModelConfig(rules=tuple(ModelRule(f"r{i}", text) for i, text in enumerate(texts)))
     )
-    mask, program = rules.monotone_mask, rules.program
+    mask, program = rules.monotone_mask, rules.program_of(rules.base)
     first = int(first_crossing(program, np.uint64(mask)))
     assert first <= fewest_events(program, mask)
     monotone = [text for i, text in enumerate(texts) if mask >> i & 1]
@@ -93,7 +93,7 @@ def test_no_rule_holds_with_fewer_events(name):
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_rule_is_judged_at_the_very_first_event_that_could_make_it_true(n):
     rules = rule_set(ModelConfig(rules=(ModelRule("clicks", f"clicks >= {n}"),)))
-    assert first_crossing(rules.program, np.uint64(1)) == n
+    assert first_crossing(rules.program_of(rules.base), np.uint64(1)) == n
     _, crossings, n_crossings = pane_of([(7, 0, CLICK)] * 9, rules=rules)
     assert crossings_of(crossings, n_crossings, 0) == [(n - 1, 1, 1, n, n, 1, 0)]
 

@@ -15,6 +15,7 @@ from engine.config import RuleConf
 from engine.kernels.judge import STACK_SIZE, floor_divide, judge_counts, judge_rows
 from engine.rule_programs import Program, compiled
 from engine.rules import RuleSet, load_rules
+from engine.windows import Window
 from tests.naive_rules import evaluate
 from tests.rule_texts import EXPRESSIONS, read
 
@@ -59,13 +60,13 @@ def loaded(preset: str, **limits: float) -> RuleSet:
     for name, limit in (conf["limits"] | limits).items():
         text = text.replace(f"${{rules.limits.{name}}}", str(limit))
     rules = [RuleConf(**rule) for rule in yaml.safe_load(text)["rules"]]
-    return load_rules(rules, default_ttl_s=600, max_categories=64)
+    return load_rules(rules, base=Window(10, 10), default_ttl_s=600, max_categories=64)
 
 
 def reasons(
     rules: RuleSet, *, events: int, clicks: int = 0, categories: int = 1
 ) -> tuple[str, ...]:
-    return rules.reasons(masks(rules.program, [(events, clicks, categories)])[0])
+    return rules.reasons(masks(rules.program_of(rules.base), [(events, clicks, categories)])[0])
 
 
 @st.composite

@@ -91,6 +91,24 @@ def test_values_are_those_of_the_model(drawn, window, names, final):
     assert pieces(plan, drawn, values) == expected
 
 
+@given(st.lists(rows_drawn, max_size=5), windows, NAMES.filter(len), st.booleans())
+def test_values_over_a_rules_own_window_name_the_first_rule_and_the_window(
+    drawn, window, names, final
+):
+    flagged = [
+        (ip, verdict, mask | 1 << mask % len(names), ttl) for ip, verdict, mask, ttl in drawn
+    ]
+    values = form.value_form(
+        start_s=window[0], end_s=window[1], final=final, reasons=names, is_base=False
+    )
+    expected = []
+    for _, verdict, mask, _ in flagged:
+        fired = tuple(name for i, name in enumerate(names) if mask >> i & 1)
+        own = {"final": final, "own_window_s": window[1] - window[0]}
+        expected.append(naive.value_of(window, verdict._replace(reasons=fired), **own))
+    assert pieces(form.template(form.VALUE), flagged, values) == expected
+
+
 @st.composite
 def rendered(draw):
     """Draw rows; return them, the form of their values, and each one's address, value and TTL."""
@@ -148,7 +166,9 @@ def test_longest_row_fits_into_the_bytes_that_are_set_aside():
         2**63 - 1,
     )
     window = (-(10**12), 10**18)
-    values = form.value_form(start_s=window[0], end_s=window[1], final=False, reasons=names)
+    values = form.value_form(
+        start_s=window[0], end_s=window[1], final=False, reasons=names, is_base=False
+    )
     for layout in (set_key("p" * 200), set_field("h" * 200), add_member("s" * 200)):
         for plan in (layout.first, layout.again):
             assert len(pieces(plan, [row, row], values)) == 2

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batch.running import RunningWindow
+from engine.kernels.codes import N_CODES, Codes
 from engine.kernels.fields import CLICK, VIEW
 from engine.kernels.pane import PaneArrays
 from tests.kernels import sized
-from tests.kernels.test_accumulate import Event, model_of, pane_of
+from tests.kernels.test_accumulate import NO_CODES_LEFT, Event, codes_with, model_of, pane_of
 
 pytestmark = pytest.mark.kernels
 
@@ -44,10 +45,10 @@ def expected(panes: dict[int, list[Event]], first: int, last: int) -> Rows:
     return {ip: counted.row(MAX_CATEGORIES) for ip, counted in model_of(events).items()}
 
 
-def arrays_of(panes: dict[int, list[Event]]) -> dict[int, PaneArrays]:
+def arrays_of(panes: dict[int, list[Event]], codes: Codes = NO_CODES_LEFT) -> dict[int, PaneArrays]:
     """Count each pane as the engine does."""
     return {
-        number: pane_of(events, max_categories=MAX_CATEGORIES, seed=SEED)[0]
+        number: pane_of(events, codes=codes, max_categories=MAX_CATEGORIES, seed=SEED)[0]
         for number, events in panes.items()
     }
 
@@ -62,9 +63,11 @@ def window_of(arrays: dict[int, PaneArrays], first: int, last: int) -> dict[int,
     st.dictionaries(st.integers(-3, 12), pane_events, max_size=10),
     st.integers(1, 5),
     st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    st.sampled_from([0, N_CODES - 2, N_CODES]),
 )
-def test_each_window_counts_what_its_panes_hold(panes, n_panes, steps):
-    running, arrays, first = RunningWindow(SEED), arrays_of(panes), -8
+def test_each_window_counts_what_its_panes_hold(panes, n_panes, steps, n_used):
+    codes, first = codes_with(n_used), -8
+    running, arrays = RunningWindow(codes, SEED), arrays_of(panes, codes)
     for step in steps:
         first += step
         last = first + n_panes - 1
@@ -75,7 +78,7 @@ def test_each_window_counts_what_its_panes_hold(panes, n_panes, steps):
 @settings(max_examples=sized(50, 20))
 @given(st.lists(pane_events, min_size=4, max_size=8), st.integers(0, 3))
 def test_making_the_table_anew_changes_nothing(panes, after):
-    running, numbered = RunningWindow(SEED), dict(enumerate(panes))
+    running, numbered = RunningWindow(NO_CODES_LEFT, SEED), dict(enumerate(panes))
     arrays = arrays_of(numbered)
     for first in range(len(panes) - 2):
         running.move_to(window_of(arrays, first, first + 2), first)
@@ -85,7 +88,7 @@ def test_making_the_table_anew_changes_nothing(panes, after):
 
 
 def test_many_addresses_come_and_go_and_the_table_stays_small():
-    n, running = sized(3_000, 150), RunningWindow(SEED)
+    n, running = sized(3_000, 150), RunningWindow(NO_CODES_LEFT, SEED)
     panes = defaultdict(
         list,
         {

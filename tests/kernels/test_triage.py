@@ -23,28 +23,33 @@ pytestmark = pytest.mark.kernels
 N_PARTITIONS = 3
 times_s = st.integers(1, 80) | st.sampled_from([9, 10, 11, 19, 20, 21, 100_000_000_000])
 bounds_s = st.just(NEVER) | st.integers(-20, 60)
-windows = st.sampled_from([(10, 10, 10), (5, 15, 10), (5, 20, 5), (1, 7, 3)])
-"""Pane, length and slide."""
+windows = st.sampled_from(
+    [(10, [(10, 10)]), (5, [(15, 10)]), (5, [(20, 5)]), (1, [(7, 3)]), (5, [(10, 10), (25, 5)])]
+)
+"""Pane, and length and slide of each kind of window."""
 
 
 @st.composite
 def window_times(draw):
     """Draw the numbers of triage."""
     delay_s = draw(st.sampled_from([0, 5, 10, 1_000_000_000]))
-    return WindowTimes(*draw(windows), delay_s, draw(bounds_s), draw(bounds_s))
+    pane_s, kinds = draw(windows)
+    sizes = np.array(kinds, np.int64).T
+    return WindowTimes(pane_s, delay_s, draw(bounds_s), draw(bounds_s), *sizes.copy())
 
 
 def expected(events, times, pmax):
-    """Return actions, panes and pmax before each event, and the lateness by partition."""
+    """Return actions and pmax before each event, and the lateness by partition."""
     rows, late_by_s = [], {}
     for p, time_s in events:
-        before_s, pane = pmax[p], time_s // times.pane_s
+        before_s = pmax[p]
         ends_s = [
-            start_s + times.length_s
-            for start_s in range(-times.length_s, time_s + 1)
-            if start_s % times.slide_s == 0 and start_s <= time_s < start_s + times.length_s
+            start_s + length_s
+            for length_s, slide_s in zip(times.length_s, times.slide_s, strict=True)
+            for start_s in range(-length_s, time_s + 1)
+            if start_s % slide_s == 0 and start_s <= time_s < start_s + length_s
         ]
-        pane_end_s = (pane + 1) * times.pane_s
+        pane_end_s = (time_s // times.pane_s + 1) * times.pane_s
         if before_s != NEVER and pane_end_s <= before_s - times.delay_s:
             action = LATE
             late_by_s.setdefault(p, []).append(before_s - times.delay_s - time_s)
@@ -53,7 +58,7 @@ def expected(events, times, pmax):
             is_over = all(end_s <= times.restored_s for end_s in ends_s)
             late_after_idle = pane_end_s <= times.watermark_s
             action = REPLAYED if is_over else LATE_AFTER_IDLE if late_after_idle else ACCEPTED
-        rows.append((action, pane, before_s))
+        rows.append((action, before_s))
     return rows, late_by_s
 
 
@@ -68,9 +73,7 @@ def test_each_event_is_decided_by_those_before_it_in_its_partition(events, times
     moved, lateness = np.array(pmax, np.int64), np.zeros((3, N_PARTITIONS), np.int64)
     result = triage(partition, time, times, moved, lateness)
     rows, late_by_s = expected(events, times, pmax)
-    got = zip(
-        result.action.tolist(), result.pane.tolist(), result.pmax_before.tolist(), strict=True
-    )
+    got = zip(result.action.tolist(), result.pmax_before.tolist(), strict=True)
     assert list(got) == rows
     assert moved.tolist() == pmax
     for p in range(N_PARTITIONS):
@@ -79,7 +82,8 @@ def test_each_event_is_decided_by_those_before_it_in_its_partition(events, times
 
 
 def test_lateness_adds_up_over_batches():
-    times, pmax = WindowTimes(10, 10, 10, 0, NEVER, NEVER), np.array([100], np.int64)
+    ten_s, pmax = np.array([10], np.int64), np.array([100], np.int64)
+    times = WindowTimes(10, 0, NEVER, NEVER, ten_s, ten_s)
     lateness = np.zeros((3, 1), np.int64)
     for time_s in (50, 80, 60):
         triage(np.zeros(1, np.int32), np.array([time_s], np.int64), times, pmax, lateness)
