@@ -4,6 +4,7 @@
 In each second --freq different users make one event each, and each bot makes --bot-freq. An
 address tells who is who: users are in 172.10.x.x, bots in 172.20.x.x (173 and 174 when these are
 full), and --labels writes the truth down. The same seed and start give the same bytes.
+--profile takes other people and bots instead: a mix by its name, or a YAML file of your own.
 
 exit codes: 0 done; 69 a file or Kafka is not there, or a delivery failed; 78 bad option; 130
 stopped by Ctrl-C or SIGTERM: FILE is not written. With --to-kafka a stop is a normal end: what was
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from math import ceil
 
+import mix
 import polars as pl
 from event_sinks import FileSink, KafkaSink
 from options import INTERRUPTED, UNAVAILABLE, Parser, integer, kafka_target, positive, reason
@@ -27,7 +29,7 @@ from rich.console import Console
 from rich.progress import Progress
 from traffic import N_ADDRESSES, Crowd, blocks
 
-EVENTS_PER_BLOCK = 50_000
+EVENTS_PER_BLOCK, SECONDS_PER_BLOCK = 50_000, 100
 SLICES_PER_S = 20
 
 
@@ -53,6 +55,7 @@ def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
     option("-d", "--duration", type=integer(1), default=300, help="seconds of traffic (300)")
     option("-n", "--freq", type=integer(0), default=100, help="user events a second (100)")
     option("--bot-freq", type=positive, default="0.5", help="events of each bot a second (0.5)")
+    option("--profile", metavar="MIX", help=f"{', '.join(mix.names())}, or FILE.yaml")
     option("--seed", type=integer(0), help="makes the traffic repeatable")
     option("--start", type=integer(1), metavar="UNIX_S", help="time of the first second (now)")
     option("--realtime", action="store_true", help="write each event in its own second")
@@ -69,10 +72,24 @@ def parse_options(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("argument -n/--freq: 0 needs -b/--bots above 0")
     if options.keyed and not options.to_kafka:
         parser.error("argument --keyed: needs --to-kafka")
+    numbers, usual = ("users", "bots", "freq", "bot_freq"), parser.parse_args([])
+    if options.profile and any(getattr(options, n) != getattr(usual, n) for n in numbers):
+        parser.error("argument --profile: says who acts, so -u, -b, -n and --bot-freq go without")
+    try:
+        options.actors = actors(options)
+    except mix.MixError as problem:
+        parser.error(f"argument --profile: {problem}")
     return options
 
 
-def traffic(options: argparse.Namespace, crowd: Crowd) -> Iterator[pl.DataFrame]:
+def actors(options: argparse.Namespace) -> Crowd | mix.Mix:
+    """Who acts."""
+    if options.profile:
+        return mix.read_mix(options.profile)
+    return Crowd(options.users, options.bots, options.freq, options.bot_freq)
+
+
+def traffic(options: argparse.Namespace) -> Iterator[pl.DataFrame]:
     """The events of the options, at once or paced by the clock."""
     now_s = time.time()
     # In real time an event is written in the second that it names, so wait for a whole one. A
@@ -80,9 +97,13 @@ def traffic(options: argparse.Namespace, crowd: Crowd) -> Iterator[pl.DataFrame]
     whole_s = ceil(now_s) if options.realtime else int(now_s)
     wait_s = whole_s - now_s if options.start is None else 0.0
     start_s = whole_s if options.start is None else options.start
-    per_block = 1 if options.realtime else EVENTS_PER_BLOCK
-    seconds = range(start_s, start_s + options.duration)
-    events = blocks(crowd, seconds, seed=options.seed, events_per_block=per_block)
+    seconds, seed = range(start_s, start_s + options.duration), options.seed
+    if isinstance(options.actors, Crowd):
+        n = 1 if options.realtime else EVENTS_PER_BLOCK
+        events = blocks(options.actors, seconds, seed=seed, events_per_block=n)
+    else:
+        n = 1 if options.realtime else SECONDS_PER_BLOCK
+        events = mix.blocks(options.actors, seconds, seed=seed, seconds_per_block=n)
     return paced(events, first_due_s=time.monotonic() + wait_s) if options.realtime else events
 
 
@@ -92,11 +113,16 @@ def progress_bar() -> Progress:
     return Progress(console=screen, transient=True, disable=not sys.stderr.isatty())
 
 
+def n_events(options: argparse.Namespace) -> int | None:
+    """How many events there will be, where that is known beforehand."""
+    crowd = options.actors
+    return crowd.n_events(options.duration) if isinstance(crowd, Crowd) else None
+
+
 def run(options: argparse.Namespace) -> int:
     """Make the traffic; return the exit code."""
-    crowd = Crowd(options.users, options.bots, options.freq, options.bot_freq)
     if options.labels:
-        crowd.labels().write_csv(options.labels)
+        options.actors.labels().write_csv(options.labels)
     sink: FileSink | KafkaSink
     if options.to_kafka:
         sink = KafkaSink(*options.to_kafka, keyed=options.keyed)
@@ -105,8 +131,8 @@ def run(options: argparse.Namespace) -> int:
     exit_code, ending, started_s = 0, "", time.monotonic()
     try:
         with progress_bar() as bar:
-            task = bar.add_task("events", total=crowd.n_events(options.duration))
-            for events in traffic(options, crowd):
+            task = bar.add_task("events", total=n_events(options))
+            for events in traffic(options):
                 sink.write(events)
                 bar.advance(task, len(events))
         sink.finish()

@@ -86,7 +86,7 @@ def blocks(
         deeds = _draw_deeds(deed_rng, actors >= crowd.n_users)
         time_s = np.repeat(times, [len(in_second) for in_second in drawn])
         events = pl.DataFrame({"time": time_s, "key": addresses.gather(actors), **deeds})
-        yield events.select("key", value=_event_json())
+        yield events.select("key", value=event_json())
 
 
 def _draw_actors(rng: np.random.Generator, crowd: Crowd, second: int) -> np.ndarray:
@@ -109,7 +109,7 @@ def _draw_deeds(rng: np.random.Generator, is_bot: np.ndarray) -> dict[str, np.nd
     }
 
 
-def _event_json() -> pl.Expr:
+def event_json() -> pl.Expr:
     """JSON text of one event, from the columns time, category, key and click."""
     event_type = pl.when("click").then(pl.lit("click")).otherwise(pl.lit("view"))
     texts = ('{"unix_time":', ',"category_id":', ',"ip":"', '","type":"', '"}')
