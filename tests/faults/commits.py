@@ -43,14 +43,14 @@ def wrong_commits(
 
 def written_s(writes: Iterable[Write], expected: naive.Judgement) -> dict[naive.Window, float]:
     """Return when each window of each address was written: itself, or what outlasts it."""
-    config = expected.config
+    config, counted = expected.config, expected.counted
     by_ip: dict[tuple[str, str], list[tuple[int, bool, float]]] = defaultdict(list)
     for write in writes:
         by_ip[write.kind, write.ip].append((expiry_s(write, config), write.final, write.time_s))
     found = {}
     for window, verdict in expected.verdicts.items():
         _, end_s, ip = window
-        ends_s = [(STATISTICS, end_s + config.statistics_ttl_s)] * (window in expected.counted)
+        ends_s = [(STATISTICS, end_s + config.statistics_ttl_s)] * (window in counted)
         if verdict.reasons:
             ends_s.append((DECISION, end_s + naive.longest_ttl_s(verdict.reasons, config)))
         found[window] = max((first_s(by_ip[kind, ip], s) for kind, s in ends_s), default=0.0)
