@@ -1,7 +1,7 @@
 """The counters of one pane: events, clicks and distinct categories of each address.
 
 Plain arrays; what finds no room is left to the caller, who makes some (`grow_pane`). All of one
-address is one row of 56 bytes, since where many addresses are open, cache misses are all that
+address is one row of 48 bytes, since where many addresses are open, cache misses are all that
 counts. Distinct categories are bits of their codes, those without a code linked lists in one pool;
 both together are exact up to a maximum.
 """
@@ -28,8 +28,8 @@ KEY = np.dtype(
         ("coded", np.uint64),
         ("events", np.uint32),
         ("clicks", np.uint32),
-        ("categories", np.uint32),
         ("head", np.int32),
+        ("categories", np.uint16),
         ("saturated", np.uint8),
     ],
     align=True,
@@ -69,8 +69,8 @@ class PaneArrays(NamedTuple):
         """Yield what is counted, as arrays of their own of up to so many addresses."""
         for first in range(0, self.n_keys, max_rows):
             keys = self.keys[first : min(first + max_rows, self.n_keys)]
-            columns: list[Any] = [keys[name].copy() for name in Counts._fields]
-            yield Counts(*columns)
+            columns: dict[str, Any] = {name: keys[name].copy() for name in Counts._fields}
+            yield Counts(**columns)._replace(categories=keys["categories"].astype(np.uint32))
 
 
 def empty_pane(n_keys: int = 0) -> PaneArrays:
