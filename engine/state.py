@@ -17,6 +17,7 @@ from engine.batch.decode import DecodeOptions, decode
 from engine.batch.verdict import MAX_ROWS, Verdicts
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.errors import ConfigError
+from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.rules import RuleSet
 from engine.sources import Assigned, Batch
@@ -65,11 +66,11 @@ class State:
             self._spec, self._rules, n_partitions=assigned.n_partitions, seed=self._seed
         )
         for partition, checkpoint in assigned.checkpoints.items():
-            self._check(checkpoint)
-            windows.restore(partition, checkpoint)
+            windows.restore(partition, self._checked(checkpoint))
         self._windows, self._epoch = windows, assigned.epoch
 
-    def _check(self, checkpoint: Checkpoint) -> None:
+    def _checked(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return what to go on with: of other windows only those that miss no record are whole."""
         now = (self._spec.mode, self._spec.windows)
         was = (checkpoint.mode, checkpoint.windows)
         if was != now and not self._accept:
@@ -82,6 +83,10 @@ class State:
             log.info(
                 "rules: changed since the last commit; open windows are judged by the new ones"
             )
+        if was == now or checkpoint.pmax_s == NEVER:
+            return checkpoint
+        complete_from_s = max(checkpoint.complete_from_s, checkpoint.pmax_s + 1)
+        return checkpoint._replace(complete_from_s=complete_from_s)
 
     def step(self, batch: Batch) -> Iterator[Outcome]:
         """Run steps 2 to 4 on a batch; many windows that close at once are several outcomes."""

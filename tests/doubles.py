@@ -181,6 +181,7 @@ class Run:
         seed: int = SEED,
         max_keys: int = 10_000_000,
         commits: list[Commit] | None = None,
+        accept_state_change: bool = False,
         guards: Callable[[RuleSet, Metrics], Guards] | None = None,
     ) -> None:
         """`commits` gets every commit appended as it happens, so that lazy polls can look at it."""
@@ -212,7 +213,14 @@ class Run:
         spec = window_spec(config, max_keys=max_keys)
         pipeline = Pipeline(
             source,
-            State(options_of(config), spec, self.rules, seed=seed, metrics=self.metrics),
+            State(
+                options_of(config),
+                spec,
+                self.rules,
+                seed=seed,
+                metrics=self.metrics,
+                accept_state_change=accept_state_change,
+            ),
             writer,
             stopping=source.stopping,
             interval_s=0.0,

@@ -180,6 +180,24 @@ def test_changed_window_is_refused_until_it_is_accepted():
         Run([], longer, n_partitions=1, committed=committed)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_windows_that_are_accepted_and_miss_records_are_judged_as_far_as_these_cannot_matter(own):
+    """What was committed is past three clicks of the minute from 960 on, so it may not be quiet."""
+    rows = [*burst(1_000, 3), *burst(1_015, 1, offset=3), *burst(1_021, 1, offset=4)]
+    quiet = ModelRule("quiet", "events < 4", window_s=60 if own else None)
+    many = ModelRule("many", "events > 0", window_s=60 if own else None)
+    first = Run([rows], ModelConfig(), n_partitions=1, ends=False)
+    committed = as_read_back(first.commits[-1].committed)
+    assert committed[0][0] == 3
+    after = ModelConfig(length_s=10 if own else 60, rules=(quiet, many))
+    second = Run([rows[3:]], after, n_partitions=1, committed=committed, accept_state_change=True)
+    minutes = {window: names for window, names in second.flagged().items() if window[0] % 60 == 0}
+    assert minutes == {
+        (960, 1_020, "192.0.2.1"): ("many",),
+        (1_020, 1_080, "192.0.2.1"): ("quiet", "many"),
+    }
+
+
 def test_g4_batch_of_an_earlier_assignment_counts_nothing():
     config, metrics = ModelConfig(), Metrics()
     source = RowsSource([burst(1_000, 3), Rebalance({})], n_partitions=1, ends=True)
