@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import Progress
 from traffic import N_ADDRESSES, Crowd, blocks
 
-EVENTS_PER_BLOCK, SECONDS_PER_BLOCK = 50_000, 100
+EVENTS_PER_BLOCK = 50_000
 SLICES_PER_S = 20
 
 
@@ -98,12 +98,9 @@ def traffic(options: argparse.Namespace) -> Iterator[pl.DataFrame]:
     wait_s = whole_s - now_s if options.start is None else 0.0
     start_s = whole_s if options.start is None else options.start
     seconds, seed = range(start_s, start_s + options.duration), options.seed
-    if isinstance(options.actors, Crowd):
-        n = 1 if options.realtime else EVENTS_PER_BLOCK
-        events = blocks(options.actors, seconds, seed=seed, events_per_block=n)
-    else:
-        n = 1 if options.realtime else SECONDS_PER_BLOCK
-        events = mix.blocks(options.actors, seconds, seed=seed, seconds_per_block=n)
+    per_block = 1 if options.realtime else EVENTS_PER_BLOCK
+    made = mix.blocks if options.profile else blocks
+    events = made(options.actors, seconds, seed=seed, events_per_block=per_block)
     return paced(events, first_due_s=time.monotonic() + wait_s) if options.realtime else events
 
 
@@ -111,12 +108,6 @@ def progress_bar() -> Progress:
     """A bar on the standard error, when that is a terminal."""
     screen = Console(stderr=True)
     return Progress(console=screen, transient=True, disable=not sys.stderr.isatty())
-
-
-def n_events(options: argparse.Namespace) -> int | None:
-    """How many events there will be, where that is known beforehand."""
-    crowd = options.actors
-    return crowd.n_events(options.duration) if isinstance(crowd, Crowd) else None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -131,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
     exit_code, ending, started_s = 0, "", time.monotonic()
     try:
         with progress_bar() as bar:
-            task = bar.add_task("events", total=n_events(options))
+            task = bar.add_task("events", total=options.actors.n_events(options.duration))
             for events in traffic(options):
                 sink.write(events)
                 bar.advance(task, len(events))

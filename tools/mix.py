@@ -28,7 +28,6 @@ class MixError(ValueError):
 class Group(NamedTuple):
     """So many actors of one profile."""
 
-    name: str
     profile: Profile
     n: int
 
@@ -75,7 +74,7 @@ def group_of(entry: Any, where: str) -> Group:
     if type(n) is not int or not 1 <= n <= n_most(profile):
         problem = f"{where}.n: {n!r} is refused; allowed: 1 to {n_most(profile)}"
         raise MixError(problem)
-    return Group(entry["profile"], profile, n)
+    return Group(profile, n)
 
 
 def refusal(key: str, value: Any) -> str:
@@ -107,6 +106,9 @@ class Mix:
                 problem += " of them a network of its own"
                 raise MixError(problem)
 
+    def n_events(self, _n_seconds: int) -> None:
+        """Nothing: how many events there will be is known when they are drawn."""
+
     def labels(self) -> pl.DataFrame:
         """Frame (key, label) of all who are people or bots."""
         known = [group for group in self.groups if group.profile.label]
@@ -135,11 +137,12 @@ class Mix:
 
 
 def blocks(
-    mix: Mix, seconds: range, *, seed: int | None, seconds_per_block: int
+    mix: Mix, seconds: range, *, seed: int | None, events_per_block: int
 ) -> Iterator[pl.DataFrame]:
     """Frames (key = address, value = JSON text) of whole seconds, in time order."""
     events = mix.events(seconds, seed=seed)
-    borders = range(seconds.start, seconds.stop + seconds_per_block, seconds_per_block)
+    per_block = max(1, events_per_block * len(seconds) // max(1, len(events)))
+    borders = range(seconds.start, seconds.stop + per_block, per_block)
     places = np.searchsorted(events["time"].to_numpy(), borders).tolist()
     for first, last in zip(places, places[1:], strict=False):
         yield events[first:last].select("key", value=event_json())

@@ -7,7 +7,7 @@ ends and whose gaps do not vary. Each group draws from a stream of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from math import inf
 from typing import NamedTuple
@@ -53,17 +53,13 @@ class Profile:
     behind: int = 1
 
 
-PERSON = Profile(
-    "human", "198.18.0.0/16", 7.0, 0.8, 25, 900, click_share=0.25, moves=0.3
-)  # fmt: skip
+PERSON = Profile("human", "198.18.0.0/16", 7.0, 0.8, 25, 900, click_share=0.25, moves=0.3)
 PROFILES = {
     "person": PERSON,
     "flash_crowd": Profile(
         "human", "198.19.0.0/17", 5.0, 0.8, 15, arrive_s=240, click_share=0.25, moves=0.2
     ),
-    "nat": Profile(
-        "human", "198.19.128.0/24", 7.0, 0.8, 25, 900, click_share=0.25, moves=0.3, behind=30
-    ),
+    "nat": replace(PERSON, network="198.19.128.0/24", behind=30),
     "metronome": Profile("bot", "198.51.100.0/26", 2.0),
     "jittered": Profile("bot", "198.51.100.64/26", 3.0, 0.6),
     "low_and_slow": Profile("bot", "198.51.100.128/26", 20.0, 0.4),
