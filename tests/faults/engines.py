@@ -31,13 +31,18 @@ def killed_at(here: Rig, failpoint: str, *overrides: str) -> EngineProcess:
     return engine
 
 
+def member(here: Rig, **settings: object) -> Consumer:
+    """Return a new member of the engine's group that commits nothing."""
+    group = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic, "log_level": 0}
+    silent = {"enable.auto.commit": False, "partition.assignment.strategy": "range"}
+    consumer = Consumer(group | silent | settings)
+    consumer.subscribe([here.topic])
+    return consumer
+
+
 def visit(here: Rig, until: Callable[[], object]) -> None:
     """Be a member of the engine's group until then: its partitions are revoked."""
-    settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic}
-    silent = {"enable.auto.commit": False, "partition.assignment.strategy": "range"}
-    settings["client.id"] = VISITOR
-    with Consumer(settings | silent) as visitor:
-        visitor.subscribe([here.topic])
+    with member(here, **{"client.id": VISITOR}) as visitor:
 
         def is_over() -> bool:
             visitor.poll(0.1)

@@ -134,7 +134,7 @@ def test_c11_ended_under_load_it_ends_soon_and_loses_nothing(
 ) -> None:
     here, start_s = rig(2), window_ago(120)
     for partition in (0, 1):
-        here.produce(partition, crowd(start_s + 10, n=N_CROWD // 2))
+        here.produce(partition, crowd(start_s + 10, n=N_CROWD))
     produce_windows(here, start_s + 30)
     with MonitorRecorder(here.valkey.url) as recorder:
         engine = here.engine(OFTEN, SMALL.replace("20", "1000"))

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.logs import window_ago
 from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
-from tests.faults.engines import SMALL, Supervisor, failing, visit
+from tests.faults.engines import SMALL, Supervisor, failing, member, visit
 from tests.faults.standard import READING, finished, what_is_wrong
 from tests.faults.traffic import produce_windows
 from tests.services.kafka import KafkaBroker
@@ -117,18 +117,15 @@ def test_g5_an_error_callback_that_fails_is_counted_and_loses_nothing(
 @contextmanager
 def usurper(here: Rig, engine: EngineProcess) -> Iterator[Consumer]:
     """Be a member with the engine's own instance id until it is fenced, then poll no more."""
-    settings = {"bootstrap.servers": here.kafka.bootstrap, "group.id": here.topic, "log_level": 0}
     ours = {"group.instance.id": INSTANCE, "session.timeout.ms": 1_500}
-    strategy = {"partition.assignment.strategy": "range", "enable.auto.commit": False}
-    with Consumer(settings | ours | strategy) as member:
-        member.subscribe([here.topic])
+    with member(here, **ours) as other:
 
         def is_fenced() -> bool:
-            member.poll(0.1)
+            other.poll(0.1)
             return FENCED in engine.stderr
 
         here.wait_until(is_fenced, "a fence")
-        yield member
+        yield other
 
 
 @pytest.mark.parametrize("drain", ["auto", "plain"])
@@ -151,10 +148,10 @@ def test_g2_an_engine_whose_instance_id_another_one_keeps_ends(rig: Callable[...
     here = rig(2)
     engine = here.engine(OFTEN, AS_ONE, *SHORT_SESSION)
     engine.wait_for(READING)
-    with usurper(here, engine) as member:
+    with usurper(here, engine) as other:
 
         def is_over() -> bool:
-            member.poll(0.1)
+            other.poll(0.1)
             return not engine.is_running
 
         wait_until(is_over, deadline_s=DEADLINE_S, what="the end of the engine")

@@ -85,7 +85,13 @@ def nothing(_whole: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "cut"), [("triage.triage-*.nbc", half), ("triage.triage-*.nbi", nothing)]
+    ("pattern", "cut"),
+    [
+        ("triage.triage-*.nbc", half),
+        ("triage.triage-*.nbi", nothing),
+        pytest.param("triage.triage-*.nbc", nothing, marks=pytest.mark.soak),
+        pytest.param("triage.triage-*.nbi", half, marks=pytest.mark.soak),
+    ],
 )
 def test_n1_file_that_is_cut_short_is_compiled_anew_and_kept(
     pattern: str, cut: Callable[[bytes], bytes], filled: Path, start: Start
