@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from engine.errors import ConfigError
 from engine.networks import ALLOWED, NAMED, spans_of
 from engine.schema import (
     Group,
@@ -23,7 +22,7 @@ from engine.schema import (
 )
 from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
-from engine.windows import MAX_OPEN_PANES, Window
+from engine.windows import Window, window_of
 
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)
@@ -57,14 +56,7 @@ class WindowConf(Group):
     def __post_init__(self) -> None:
         """Refuse windows that cannot be built."""
         super().__post_init__()
-        if self.slide_s is not None:
-            check_range("window.slide_s", self.slide_s, low=1, high=self.length_s)
-        n_panes = self.base.n_panes
-        if n_panes > MAX_OPEN_PANES:
-            problem = (
-                f"{self.slide_s} cuts a window into {n_panes} panes; allowed: {MAX_OPEN_PANES}"
-            )
-            raise ConfigError(key="window.slide_s", problem=problem)
+        window_of(self.length_s, self.slide_s, key="window.slide_s")
 
     @property
     def base(self) -> Window:

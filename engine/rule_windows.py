@@ -25,14 +25,9 @@ def rule_set(conf: AppConf) -> RuleSet:
 
 def window_spec(conf: AppConf, rules: RuleSet) -> WindowSpec:
     """Return the windows."""
-    window = conf.window
-    return WindowSpec(
-        rules.windows,
-        window.delay_s,
-        window.idle_s,
-        window.max_keys,
-        window.max_categories,
-    )
+    own = conf.window
+    limits = (own.max_keys, own.max_categories)
+    return WindowSpec(rules.windows, own.delay_s, own.idle_s, *limits)
 
 
 def check_span(conf: AppConf, spec: WindowSpec) -> None:

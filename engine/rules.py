@@ -20,7 +20,7 @@ from engine.rule_expressions import parse
 from engine.rule_programs import Program, compiled
 from engine.rule_trees import Tree, canonical, is_monotone
 from engine.schema import check_range
-from engine.windows import MAX_OPEN_PANES, Window
+from engine.windows import Window, window_of
 
 MAX_RULES = 64
 MAX_WINDOWS = 8
@@ -154,13 +154,7 @@ def _window(conf: RuleConf, key: str, *, base: Window) -> Window:
             raise ConfigError(key + ".slide_s", f"{conf.slide_s} needs a window_s beside it")
         return base
     check_range(key + ".window_s", conf.window_s, low=1, high=MAX_WINDOW_S)
-    slide_s = conf.window_s if conf.slide_s is None else conf.slide_s
-    check_range(key + ".slide_s", slide_s, low=1, high=conf.window_s)
-    window = Window(conf.window_s, slide_s)
-    if window.n_panes > MAX_OPEN_PANES:
-        problem = f"{slide_s} cuts a window into {window.n_panes} panes; allowed: {MAX_OPEN_PANES}"
-        raise ConfigError(key + ".slide_s", problem)
-    return window
+    return window_of(conf.window_s, conf.slide_s, key=key + ".slide_s")
 
 
 def _check_windows(windows: Sequence[Window], key: str) -> None:

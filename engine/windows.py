@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from engine.errors import ConfigError
+from engine.schema import check_range
+
 MAX_OPEN_PANES = 10_000
 
 
@@ -46,3 +49,13 @@ class Window(NamedTuple):
     def __str__(self) -> str:
         """Write it as commits name it."""
         return f"{self.length_s}/{self.slide_s}"
+
+
+def window_of(length_s: int, slide_s: int | None, *, key: str) -> Window:
+    """Return the window; refuse a slide that leaves gaps or makes too many panes. `key`: of it."""
+    window = Window(length_s, length_s if slide_s is None else slide_s)
+    check_range(key, window.slide_s, low=1, high=length_s)
+    if window.n_panes > MAX_OPEN_PANES:
+        problem = f"{slide_s} cuts a window into {window.n_panes} panes; allowed: {MAX_OPEN_PANES}"
+        raise ConfigError(key, problem)
+    return window

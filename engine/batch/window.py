@@ -80,6 +80,7 @@ class OpenWindows:
         self.lateness = np.zeros((3, n_partitions), np.int64)
         self.watermark_s = self.closed_s = self.restored_s = NEVER
         self.n_late_after_idle = self.n_replayed = self.n_overflow = 0
+        self._sizes_s = np.array(spec.kinds, np.int64).T.copy()
         codes = empty_codes()
         self.stores = [
             Panes(
@@ -124,14 +125,8 @@ class OpenWindows:
 
     def _times(self) -> WindowTimes:
         spec = self.spec
-        return WindowTimes(
-            spec.pane_s,
-            spec.delay_s,
-            self.watermark_s,
-            self.restored_s,
-            np.array([window.length_s for window in spec.kinds], np.int64),
-            np.array([window.slide_s for window in spec.kinds], np.int64),
-        )
+        now = (self.watermark_s, self.restored_s)
+        return WindowTimes(spec.pane_s, spec.delay_s, *now, *self._sizes_s)
 
     def _note_complete(self, partition: NDArray[np.int32], time: NDArray[np.int64]) -> None:
         """Let the first event of a log entered in the middle say from where it is complete."""

@@ -66,29 +66,25 @@ class InstanceLock:
             self._descriptor = -1
 
 
-def refuse_second_engine(admin: AdminClient, *, group_id: str, instance: str) -> None:
-    """Raise where a member with another instance id is in the group already."""
+def members(admin: AdminClient, group_id: str) -> set[str] | None:
+    """Return the instance ids in a group, or client ids; None where no coordinator answers."""
     future = admin.describe_consumer_groups([group_id], request_timeout=LOOK_TIMEOUT_S)[group_id]
     try:
-        members = future.result().members
+        return {m.group_instance_id or m.client_id for m in future.result().members}
     except KafkaException:
-        return  # the coordinator answers later; the assignment will show a partial view
-    others = sorted({m.group_instance_id or m.client_id for m in members} - {instance})
+        return None
+
+
+def refuse_second_engine(admin: AdminClient, *, group_id: str, instance: str) -> None:
+    """Raise where a member with another instance id is in the group already."""
+    # where the coordinator answers later, the assignment will show a partial view
+    others = sorted((members(admin, group_id) or set()) - {instance})
     if others:
         problem = (
             f"source.group_id: '{group_id}' is read by {', '.join(others)} already; one engine "
             "must see the whole topic: stop the other, or take another source.group_id"
         )
         raise PartialViewError(problem)
-
-
-def is_member(admin: AdminClient, *, group_id: str, instance: str) -> bool:
-    """Whether the group has a member with this instance id, as far as its coordinator answers."""
-    future = admin.describe_consumer_groups([group_id], request_timeout=LOOK_TIMEOUT_S)[group_id]
-    try:
-        return instance in {member.group_instance_id for member in future.result().members}
-    except KafkaException:
-        return True
 
 
 class View:

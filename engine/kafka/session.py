@@ -31,7 +31,7 @@ from engine.kafka.membership import (
     InstanceLock,
     View,
     instance_id,
-    is_member,
+    members,
     refuse_second_engine,
 )
 from engine.kafka.native import open_fetch
@@ -98,13 +98,17 @@ class Session:
         log.warning("source.instance_id: the group has given our place away; looking for whom")
         self.failure, self.commits = None, Commits(self._conf.topic)
         found, _ = self._wait_for_topic()
-        who = {"group_id": self._conf.group_id, "instance": self._instance}
         deadline_s = time.monotonic() + PATIENCE_SESSIONS * self.timeout_s
-        while is_member(self._admin, **who) and not self._wait_for("partitions"):
+        while self._may_be_replaced() and not self._wait_for("partitions"):
             if time.monotonic() > deadline_s:
                 raise fenced
         self._end_clients()
         self._connect(len(found))
+
+    def _may_be_replaced(self) -> bool:
+        """Whether the group has a member with our instance id, or does not tell."""
+        known = members(self._admin, self._conf.group_id)
+        return known is None or self._instance in known
 
     def _wait_for(self, missing: str) -> bool:
         self.standing.missing, self.standing.served_s = missing, time.monotonic()
