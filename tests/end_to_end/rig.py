@@ -98,16 +98,19 @@ class Rig:
         engine.terminate()
         engine.ends()
 
+    def commits(self) -> dict[int, tuple[int, str]]:
+        """Return the committed offset and metadata of each partition that has one."""
+        return self.kafka.committed(self.topic, self.topic)
+
     def committed(self) -> dict[int, int]:
         """Return the committed offset of each partition that has one."""
-        found = self.kafka.committed(self.topic, self.topic)
-        return {partition: offset for partition, (offset, _) in found.items()}
+        return {partition: offset for partition, (offset, _) in self.commits().items()}
 
     def wait_for_closed(self, end_s: int) -> None:
         """Wait until the commits say that the windows which end by then are done with."""
 
         def is_closed() -> bool:
-            metadata = [text for _, text in self.kafka.committed(self.topic, self.topic).values()]
+            metadata = [text for _, text in self.commits().values()]
             return bool(metadata) and all(int(text.split("|")[2]) >= end_s for text in metadata)
 
         self.wait_until(is_closed, f"windows closed up to {end_s}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.logs import window_ago
+from tests.end_to_end.logs import event, window_ago
 from tests.end_to_end.rig import DEADLINE_S, OFTEN, SHORT_SESSION, Rig
 from tests.faults.engines import KILLED, SMALL, Supervisor, failing, killed_at, visit
 from tests.faults.standard import finished, what_is_wrong
@@ -66,27 +66,33 @@ def test_c6_killed_while_a_commit_is_on_its_way(
     is_stored: bool, rig: Callable[..., Rig], proxied: tuple[KafkaBroker, Proxy]
 ) -> None:
     kafka, proxy = proxied
-    here, start_s = rig(2, kafka=kafka), window_ago(120)
-    produce_windows(here, start_s)
-    here.close_windows(start_s + 100)
+    here, start_s = rig(2, kafka=kafka), window_ago(240)
+    held, n_held = (proxy.replies if is_stored else proxy.requests), 0
 
     def hold() -> bool:
-        if proxy.n_commits > 1:  # the first is that of the start offsets
-            (proxy.replies if is_stored else proxy.requests).hold()
+        nonlocal n_held
+        n_held += 1
+        held.hold()
         return True
 
-    proxy.on_commit, proxy.n_commits = hold, 0
+    proxy.on_commit = lambda: True
+    produce_windows(here, start_s)
+    for partition in (0, 1):
+        here.produce(partition, [event(start_s + 100)])
     with MonitorRecorder(here.valkey.url) as recorder:
         engine = here.engine(f"source.bootstrap_servers={proxy.address}", OFTEN)
-        here.wait_until(lambda: proxy.n_commits > 1, "a commit")
+        here.wait_for_commit(n_open=1)
+        before, proxy.on_commit = here.commits(), hold
+        produce_windows(here, start_s + 120)
+        here.close_windows(start_s + 220)
+        here.wait_until(lambda: n_held, "a commit")
         if is_stored:
-            here.wait_for_commit(n_open=1)
+            here.wait_until(lambda: here.commits() != before, "a commit that is stored")
         engine.kill()
         proxy.on_commit = None
         proxy.cut()
-        proxy.requests.let_go()
-        proxy.replies.let_go()
-        assert any(here.committed().values()) == is_stored
+        held.let_go()
+        assert (here.commits() != before) == is_stored
         finished(here, close_s=None)
     assert what_is_wrong(here, recorder.commands) == ""
 
