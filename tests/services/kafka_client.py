@@ -10,7 +10,6 @@ from typing import NamedTuple
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -53,6 +52,7 @@ class KafkaClient:
         """Nothing is connected yet."""
         self.bootstrap = bootstrap
         self._producers: dict[frozenset[tuple[str, str]], Producer] = {}
+        self._asked: tuple[str, Consumer] | None = None
 
     def has_leaders(self) -> bool:
         """It lists its topics, and each partition has a leader."""
@@ -117,16 +117,28 @@ class KafkaClient:
 
     def committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
         """What a group committed, by partition: (offset, metadata); none where no commit is."""
-
-        def request() -> ConsumerGroupTopicPartitions:
-            asked = [ConsumerGroupTopicPartitions(group)]
-            return self.admin.list_consumer_group_offsets(asked)[group].result()
-
+        asked = [TopicPartition(topic, part) for part in self.partitions(topic)]
+        reader = self._member_of(group)
+        found = _by_its_coordinator(
+            lambda: reader.committed(asked, timeout=REQUEST_TIMEOUT_S), group
+        )
         return {
             part.partition: (part.offset, part.metadata or "")
-            for part in _by_its_coordinator(request, group).topic_partitions
-            if part.topic == topic and part.offset != OFFSET_INVALID
+            for part in found
+            if part.offset != OFFSET_INVALID
         }
+
+    def _member_of(self, group: str) -> Consumer:
+        """Keep the consumer of the group that was asked for last; it never joins the group.
+
+        The admin client has a call for this, which crashes the process where the coordinator has
+        just moved (librdkafka #5040).
+        """
+        if self._asked is None or self._asked[0] != group:
+            if self._asked is not None:
+                self._asked[1].close()
+            self._asked = group, Consumer(self._client(**{"group.id": group}))
+        return self._asked[1]
 
     def commit_history(self, group: str, topic: str) -> list[Commit]:
         """Every commit of a group for a topic that the broker ever took, in its order."""
@@ -159,14 +171,14 @@ def dotted(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _by_its_coordinator(
-    request: Callable[[], ConsumerGroupTopicPartitions], group: str
-) -> ConsumerGroupTopicPartitions:
+    request: Callable[[], list[TopicPartition]], group: str
+) -> list[TopicPartition]:
     """Ask until a group's coordinator answers: it may just be found, or move."""
-    found: list[ConsumerGroupTopicPartitions] = []
+    found: list[TopicPartition] = []
 
     def is_answered() -> bool:
         try:
-            found.append(request())
+            found[:] = request()
         except KafkaException as problem:
             if problem.args[0].code() not in MOVING:
                 raise
@@ -174,7 +186,7 @@ def _by_its_coordinator(
         return True
 
     wait_until(is_answered, deadline_s=REQUEST_TIMEOUT_S, what=f"the coordinator of {group}")
-    return found[0]
+    return found
 
 
 def _key_start(group: str, topic: str) -> bytes:
