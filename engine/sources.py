@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
+import polars as pl
 import zstandard
 from numpy.typing import NDArray
 
@@ -42,7 +43,8 @@ class Batch(NamedTuple):
     """A micro-batch and how far each partition is: arrays have one entry a partition.
 
     position: the next offset (-1 where unknown); idle: at the end and silent; finished: read no
-    further; ended: nothing more will come; clock_s: the wall clock when it was read.
+    further; ended: nothing more will come; clock_s: the wall clock when it was read. events: an
+    EVENT frame in the place of records, from a source that keeps decoded ones.
     """
 
     epoch: int
@@ -52,6 +54,7 @@ class Batch(NamedTuple):
     finished: NDArray[np.bool_]
     clock_s: float
     ended: bool = False
+    events: pl.DataFrame | None = None
 
 
 @dataclass

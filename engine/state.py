@@ -13,7 +13,13 @@ from typing import NamedTuple
 import polars as pl
 
 from engine.batch.checkpoint import Checkpoint
-from engine.batch.decode import DecodeOptions, decode
+from engine.batch.decode import (
+    NO_EVENTS,
+    NO_REJECTS,
+    DecodedBatch,
+    DecodeOptions,
+    decode,
+)
 from engine.batch.verdict import MAX_ROWS, Verdicts
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.errors import ConfigError
@@ -25,19 +31,22 @@ from engine.sources import Assigned, Batch
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
-NO_REJECTS = pl.DataFrame()
 
 Checkpoints = dict[int, tuple[int, Checkpoint]]
 
 
 class Outcome(NamedTuple):
-    """What one batch led to: verdicts to write in this order, and what may be committed then."""
+    """What one batch led to: verdicts to write in this order, and what may be committed then.
+
+    events: what the batch held, late events too; the last outcome of a batch has them.
+    """
 
     epoch: int
     verdicts: list[Verdicts]
     rejects: pl.DataFrame
     checkpoints: Checkpoints | None
     ended: bool
+    events: pl.DataFrame = NO_EVENTS
 
 
 class State:
@@ -95,7 +104,7 @@ class State:
             return
         windows, metrics = self._windows, self._metrics
         with metrics.stage("decode"):
-            decoded = decode(batch.records, self._options)
+            decoded = self._decoded(batch)
         with metrics.stage("accumulate"):
             verdicts = windows.add(decoded.events)
             windows.position[: len(batch.position)] = batch.position
@@ -110,7 +119,14 @@ class State:
         if due:
             self._checkpoint_s, metrics.keys_held = batch.clock_s, windows.n_keys
         checkpoints = windows.checkpoints() if due else None
-        yield Outcome(batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended)
+        yield Outcome(
+            batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended, decoded.events
+        )
+
+    def _decoded(self, batch: Batch) -> DecodedBatch:
+        if batch.events is not None:
+            return DecodedBatch(batch.events, NO_REJECTS, 0)
+        return decode(batch.records, self._options)
 
     def _closing(self, batch: Batch) -> Iterator[Verdicts]:
         """Yield the windows that the batch closes, each when the one before has been passed on."""

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from engine.batch.decode import NO_EVENTS, NO_REJECTS
 from engine.batch.verdict import Verdicts, newest_rows
 from engine.dead_letter import DeadLetter
 from engine.failpoints import reach
 from engine.metrics import Metrics
 from engine.sinks import Sink, Written
-from engine.state import NO_REJECTS, Checkpoints, Outcome
+from engine.state import Checkpoints, Outcome
 
 CHUNK_ROWS = 20_000
 
@@ -96,7 +97,9 @@ class Writer:
                 self._write(verdicts, outcome.epoch, self._write_decisions)
         self._dead_letter.write(outcome.rejects)
         statistics = list(self._statistics_of(outcome))
-        self._pending.append(outcome._replace(verdicts=statistics, rejects=NO_REJECTS))
+        self._pending.append(
+            outcome._replace(verdicts=statistics, rejects=NO_REJECTS, events=NO_EVENTS)
+        )
 
     def write_some(self) -> bool:
         """Write one chunk of statistics, or acknowledge what is written; False when idle."""

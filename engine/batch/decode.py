@@ -28,6 +28,10 @@ EVENT_SCHEMA = {
     "low": pl.UInt64,
     "kind": pl.UInt8,
 }
+NO_EVENTS = pl.DataFrame(schema=EVENT_SCHEMA)
+NO_REJECTS = pl.DataFrame(
+    schema={"partition": pl.Int32, "offset": pl.Int64, "reason": pl.String, "value": pl.Binary}
+)
 SHOWN_BYTES = 200
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -136,8 +140,7 @@ def _reject_frame(
         "reason": [kernel.REASONS[code] for code in status[rows]],
         "value": [records.value(i, SHOWN_BYTES) for i in rows.tolist()],
     }
-    schema = {"partition": pl.Int32, "offset": pl.Int64, "reason": pl.String, "value": pl.Binary}
-    return pl.DataFrame(columns, schema=schema)
+    return pl.DataFrame(columns, schema=NO_REJECTS.schema)
 
 
 def _decode_escaped(
