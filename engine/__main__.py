@@ -22,9 +22,10 @@ from types import FrameType
 from engine import __version__
 from engine.allowlist import Allowlist
 from engine.assembly import Run, decode_options_of
-from engine.config import AppConf
+from engine.config import ON_HISTORY, AppConf
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
+from engine.history.tasks import run_on_history
 from engine.kafka.source import KafkaSource
 from engine.kernel_cache import mended
 from engine.labels import load_labels
@@ -32,7 +33,7 @@ from engine.metrics import Metrics
 from engine.rule_windows import check_span, rule_set, say_span, window_spec
 from engine.settings.compose import compose, help_text
 from engine.source_config import KafkaConf
-from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
+from engine.terminal.summary import lines_how_to_look, summary_text, write_json
 from engine.terminal.view import View, make_view
 from engine.warm_up import warm_up
 
@@ -85,6 +86,9 @@ def run_task(conf: AppConf) -> None:
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
     mended(lambda: warm_up(decode_options_of(conf), spec, rules, seed=1))
+    if conf.task in ON_HISTORY:
+        run_on_history(conf, rules, allowlist)
+        return
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)
@@ -101,9 +105,9 @@ def check_files(conf: AppConf) -> None:
     """Refuse now what would only be found out when the run is over."""
     if conf.labels is not None:
         load_labels(conf.labels)
-    if conf.summary.json is not None and not Path(conf.summary.json).absolute().parent.is_dir():
-        problem = f"'{conf.summary.json}' cannot be written: there is no such folder"
-        raise ConfigError(key="summary.json", problem=problem)
+    for key, path in (("summary.json", conf.summary.json), ("report.json", conf.report.json)):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise ConfigError(key, f"'{path}' cannot be written: there is no such folder")
 
 
 def view_kind(conf: AppConf) -> str:
@@ -210,7 +214,7 @@ def report(run: Run, demo: Embedded | None) -> None:
         seen, flagged = run.detections.seen.texts(), run.detections.flagged.texts()
         summary |= load_labels(conf.labels).score(seen=seen, flagged=flagged).summary()
     if conf.summary.json is not None:
-        write_summary(conf.summary.json, summary)
+        write_json(conf.summary.json, summary, key="summary.json")
     if conf.view == "none":
         return
     color = sys.stderr.isatty()

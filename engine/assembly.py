@@ -42,7 +42,7 @@ from engine.rules import RuleSet
 from engine.sink_config import SinkConf
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
 from engine.source_config import FileConf, KafkaConf
-from engine.sources import FileSource
+from engine.sources import FileSource, Source
 from engine.state import State
 from engine.writer import Writer
 
@@ -122,7 +122,7 @@ def build_source(run: Run) -> FileSource | KafkaSource:
         case FileConf():
             return FileSource(conf.source.path, clock_s=time.time())
         case KafkaConf() if conf.task == "replay":
-            return build_replay(run, conf.source)
+            return build_replay(conf, conf.source, run.rules, stopping=run.stopping)
         case KafkaConf():
             return KafkaSource(
                 conf.source,
@@ -141,19 +141,31 @@ def blank_checkpoint(spec: WindowSpec, rules: RuleSet) -> Checkpoint:
     return Checkpoint(NEVER, NEVER, 0, spec.mode, spec.windows, rules.sha8)
 
 
-def build_replay(run: Run, source: KafkaConf) -> ReplaySource:
+def build_range(conf: AppConf, rules: RuleSet, *, stopping: threading.Event) -> Source:
+    """Return the source of a task on history, which joins no group and commits nothing."""
+    match conf.source:
+        case FileConf():
+            return FileSource(conf.source.path, clock_s=time.time())
+        case KafkaConf():
+            return build_replay(conf, conf.source, rules, stopping=stopping)
+    raise AssertionError(conf.source)
+
+
+def build_replay(
+    conf: AppConf, source: KafkaConf, rules: RuleSet, *, stopping: threading.Event
+) -> ReplaySource:
     """Return the source of windows that ended in the last `replay.since_s` seconds."""
-    conf, spec = run.conf, window_spec(run.conf, run.rules)
+    spec = window_spec(conf, rules)
     since_s = int(time.time()) - conf.replay.since_s
     from_s, closed_s = replay_span(since_s, spec, max_future_s=conf.window.max_future_s)
     return ReplaySource(
         source,
         conf.batch,
         from_s=from_s,
-        blank=blank_checkpoint(spec, run.rules)._replace(closed_s=closed_s),
+        blank=blank_checkpoint(spec, rules)._replace(closed_s=closed_s),
         delay_s=spec.delay_s,
         idle_s=spec.idle_s,
-        stopping=run.stopping,
+        stopping=stopping,
     )
 
 
@@ -196,16 +208,24 @@ def build_sink(run: Run) -> Sink:
 
 def build_guards(run: Run) -> Guards:
     """Return what may keep verdicts from becoming decisions."""
-    conf, mask = run.conf, run.rules.enforce_mask
-    times = timing(conf.sink, run.rules, event_clock=True)
-    share, n = conf.guard.max_flagged_share, conf.guard.min_addresses
-    breaker = Breaker(max_share=share, min_addresses=n, enforce_mask=mask, times=times)
     return Guards(
         run.allowlist,
-        breaker if share < 1 else None,
-        enforce_mask=mask,
+        build_breaker(run.conf, run.rules),
+        enforce_mask=run.rules.enforce_mask,
         flagged_among=run.sink.flagged_among if isinstance(run.sink, RedisSink) else nobody,
         metrics=run.metrics,
+    )
+
+
+def build_breaker(conf: AppConf, rules: RuleSet) -> Breaker | None:
+    """Return what stops decisions when suddenly too many addresses would get one, if anything."""
+    if conf.guard.max_flagged_share == 1:
+        return None
+    return Breaker(
+        max_share=conf.guard.max_flagged_share,
+        min_addresses=conf.guard.min_addresses,
+        enforce_mask=rules.enforce_mask,
+        times=timing(conf.sink, rules, event_clock=True),
     )
 
 

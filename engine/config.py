@@ -24,6 +24,8 @@ from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
 from engine.windows import Window, window_of
 
+ON_HISTORY = ("evaluate",)
+TASKS = ("replay", *ON_HISTORY)
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)
 COUNT = Range(0, 1e15)
@@ -151,10 +153,18 @@ class DeadLetterConf(Group):
 
 @dataclass
 class ReplayConf(Group):
-    """How far back `task=replay` goes."""
+    """How far back in a topic a task goes that looks at the past."""
 
     key: ClassVar[str] = "replay"
-    since_s: Annotated[int, Range(1, 1e9), "task=replay: windows that ended since then"] = 600
+    since_s: Annotated[int, Range(1, 1e9), "windows that ended since then, of a topic"] = 600
+
+
+@dataclass
+class ReportConf(Group):
+    """Where a task on history writes what it has found, if anywhere."""
+
+    key: ClassVar[str] = "report"
+    json: Annotated[str | None, "file for the figures of a task on history"] = None
 
 
 @dataclass
@@ -198,9 +208,7 @@ class DeployConf(Group):
 class AppConf(Group):
     """The whole config of a run."""
 
-    task: Annotated[
-        str, OneOf("run", "replay"), "replay: write again what Redis has lost, beside a run"
-    ] = "run"
+    task: Annotated[str, OneOf("run", *TASKS), "what to do; README says what each is for"] = "run"
     runner: Annotated[str, OneOf("local"), "where to do it"] = "local"
     view: Annotated[str, OneOf("auto", "live", "plain", "none"), "what is shown"] = "auto"
     accept_state_change: Annotated[bool, "go on although windows or fields changed"] = False
@@ -215,6 +223,7 @@ class AppConf(Group):
     guard: GuardConf = field(default_factory=GuardConf)
     dead_letter: DeadLetterConf = field(default_factory=DeadLetterConf)
     replay: ReplayConf = field(default_factory=ReplayConf)
+    report: ReportConf = field(default_factory=ReportConf)
     metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)
     deploy: DeployConf = field(default_factory=DeployConf)
@@ -229,6 +238,8 @@ class AppConf(Group):
             raise refusal(key="deploy.kind", value="embedded", allowed="only with source=kafka")
         if self.task == "replay":
             self._check_replay()
+        if self.task == "evaluate" and self.labels is None:
+            raise refusal(key="labels", value=None, allowed="a CSV file, with task=evaluate")
 
     def _check_replay(self) -> None:
         """Refuse a replay of what is no topic of its own, or whose decisions would last longer."""

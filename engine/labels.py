@@ -50,6 +50,13 @@ class Labels:
     def is_bot(self, ip: str) -> bool | None:
         """Return the label of the longest network that holds the address, None without one."""
         value, _ = _words(ipaddress.ip_network(ip))
+        return self._label(value)
+
+    def label_of(self, high: int, low: int) -> bool | None:
+        """Return the same for the two words of an address, IPv4 as mapped."""
+        return self._label(high << 64 | low)
+
+    def _label(self, value: int) -> bool | None:
         for length in self._lengths:
             found = self._by_length[length].get(value >> (128 - length) << (128 - length))
             if found is not None:

@@ -61,10 +61,12 @@ class State:
         seed: int,
         metrics: Metrics,
         accept_state_change: bool = False,
+        event_clock: bool = False,
     ) -> None:
-        """Nothing is assigned yet."""
+        """Nothing is assigned yet. `event_clock`: a record came when its event says."""
         self._options, self._spec, self._rules, self._seed = options, spec, rules, seed
         self._metrics, self._accept = metrics, accept_state_change
+        self._event_clock = event_clock
         self._windows = OpenWindows(spec, rules, n_partitions=0, seed=seed)
         self._epoch = -1
         self._checkpoint_s = 0.0
@@ -124,9 +126,12 @@ class State:
         )
 
     def _decoded(self, batch: Batch) -> DecodedBatch:
-        if batch.events is not None:
-            return DecodedBatch(batch.events, NO_REJECTS, 0)
-        return decode(batch.records, self._options)
+        decoded = DecodedBatch(batch.events, NO_REJECTS, 0) if batch.events is not None else None
+        decoded = decoded or decode(batch.records, self._options)
+        if not self._event_clock:
+            return decoded
+        events = decoded.events.with_columns(timestamp_ms=pl.col("time") * 1000)
+        return decoded._replace(events=events)
 
     def _closing(self, batch: Batch) -> Iterator[Verdicts]:
         """Yield the windows that the batch closes, each when the one before has been passed on."""

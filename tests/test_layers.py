@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "entry": {"__main__"},
     "wiring": {"assembly", "embedded", "rule_windows", "warm_up"},
+    "history": {"history"},
     "composition": {"settings"},
     "shown": {"page", "terminal"},
     "run": {"breaker", "detections", "guards", "metrics", "pipeline", "spark", "state", "writer"},

@@ -20,7 +20,7 @@ import pytest
 from engine.errors import ConfigError
 from engine.metrics import Metrics
 from engine.sink_config import PrefixConf
-from engine.terminal.summary import lines_how_to_look, summary_text, write_summary
+from engine.terminal.summary import lines_how_to_look, summary_text, write_json
 from tests.services.valkey import ValkeyServer
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -124,46 +124,46 @@ def test_summary_explains_why_nothing_was_written(
 # -- for programs ------------------------------------------------------------------------------
 
 
-def test_write_summary_writes_json(tmp_path: Path) -> None:
+def test_write_json_writes_json(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
-    write_summary(str(path), full_summary())
+    write_json(str(path), full_summary(), key="summary.json")
     assert json.loads(path.read_text()) == full_summary()
     assert path.read_text().endswith("}\n")
 
 
-def test_write_summary_replaces_a_file_in_one_step(tmp_path: Path) -> None:
+def test_write_json_replaces_a_file_in_one_step(tmp_path: Path) -> None:
     path, link = tmp_path / "summary.json", tmp_path / "link.json"
     path.write_text("what was there before")
     link.symlink_to(path)
     with path.open() as reader:
-        write_summary(str(link), {"events": 1})
+        write_json(str(link), {"events": 1}, key="summary.json")
         assert reader.read() == "what was there before"
     assert json.loads(path.read_text()) == {"events": 1}
     assert link.is_symlink()
     assert sorted(tmp_path.iterdir()) == [link, path]
 
 
-def test_write_summary_leaves_what_was_there_when_the_disk_is_full(tmp_path: Path) -> None:
+def test_write_json_leaves_what_was_there_when_the_disk_is_full(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     path.write_text("what was there before")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
         with pytest.raises(ConfigError, match="cannot be written"):
-            write_summary(str(path), full_summary())
+            write_json(str(path), full_summary(), key="summary.json")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_write_summary_writes_into_a_pipe(tmp_path: Path) -> None:
+def test_write_json_writes_into_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[str] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
     reader.start()
-    write_summary(str(pipe), {"events": 1})
+    write_json(str(pipe), {"events": 1}, key="summary.json")
     reader.join(30)
     assert json.loads(read[0]) == {"events": 1}
     assert pipe.is_fifo()
@@ -172,11 +172,11 @@ def test_write_summary_writes_into_a_pipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["no/such/folder.json", ".", "file/summary.json", "x" * 300, "a\0b"]
 )
-def test_write_summary_says_where_it_cannot_write(name: str, tmp_path: Path) -> None:
+def test_write_json_says_where_it_cannot_write(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = os.path.join(tmp_path, name)
     with pytest.raises(ConfigError, match=r"^summary\.json: .* cannot be written \(.+\)") as raised:
-        write_summary(path, {"events": 1})
+        write_json(path, {"events": 1}, key="summary.json")
     assert raised.value.key == "summary.json"
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
 

@@ -148,9 +148,13 @@ def time_to_detect(quantiles_s: Mapping[str, float]) -> str:
     return f"{', '.join(known)} after the limit was crossed"
 
 
-def write_summary(path: str, summary: Mapping[str, Any]) -> None:
-    """Write the summary as JSON; a reader never sees half of it. ConfigError where it cannot be."""
-    text = json.dumps(summary, indent=2) + "\n"
+def write_json(path: str, content: Mapping[str, Any], *, key: str) -> None:
+    """Write a file that `key` names as JSON; ConfigError where it cannot be written."""
+    write_text(path, json.dumps(content, indent=2) + "\n", key=key)
+
+
+def write_text(path: str, text: str, *, key: str) -> None:
+    """Write a file; a reader never sees half of it. ConfigError where it cannot be written."""
     try:
         target = Path(path)
         if target.exists() and not target.is_file():  # a pipe or a device is not to be replaced
@@ -160,7 +164,7 @@ def write_summary(path: str, summary: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         problem = f"{path!r} cannot be written ({why}); give a file in a folder that you may write"
-        raise ConfigError(key="summary.json", problem=problem) from None
+        raise ConfigError(key, problem) from None
 
 
 def replace(target: Path, text: str) -> None:

@@ -1,0 +1,1 @@
+"""Tasks on history: a recorded range, judged by the code that runs live and with no sink."""
