@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top down. A module imports from its own layer or from one below it.
 LAYERS = {
     "entry": {"__main__"},
-    "wiring": {"assembly", "embedded", "rule_windows", "warm_up"},
     "history": {"history"},
+    "wiring": {"assembly", "embedded", "rule_windows", "warm_up"},
     "composition": {"settings"},
     "shown": {"page", "terminal"},
     "run": {"breaker", "detections", "guards", "metrics", "pipeline", "spark", "state", "writer"},
