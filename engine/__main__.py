@@ -105,6 +105,8 @@ def check_files(conf: AppConf) -> None:
     """Refuse now what would only be found out when the run is over."""
     if conf.labels is not None:
         load_labels(conf.labels)
+    elif conf.task == "evaluate":
+        raise ConfigError(key="labels", problem="task=evaluate needs a file of labels; give one")
     for key, path in (("summary.json", conf.summary.json), ("report.json", conf.report.json)):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ConfigError(key, f"'{path}' cannot be written: there is no such folder")

@@ -238,12 +238,12 @@ class AppConf(Group):
             raise refusal(key="deploy.kind", value="embedded", allowed="only with source=kafka")
         if self.task == "replay":
             self._check_replay()
-        if self.task == "evaluate" and self.labels is None:
-            raise refusal(key="labels", value=None, allowed="a CSV file, with task=evaluate")
+        if self.task != "run" and self.deploy.kind == "embedded":
+            raise refusal(key="task", value=self.task, allowed="only run with deploy=embedded")
 
     def _check_replay(self) -> None:
         """Refuse a replay of what is no topic of its own, or whose decisions would last longer."""
-        if not isinstance(self.source, KafkaConf) or self.deploy.kind == "embedded":
-            raise refusal(key="task", value="replay", allowed="only with source=kafka, deploy=none")
+        if not isinstance(self.source, KafkaConf):
+            raise refusal(key="task", value="replay", allowed="only with source=kafka")
         if self.ttl.clock == "write":
             raise refusal(key="ttl.clock", value="write", allowed="auto or event with task=replay")
