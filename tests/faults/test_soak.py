@@ -10,9 +10,8 @@ import itertools
 import json
 import os
 import random
-import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -62,15 +61,9 @@ def soaked(here: Rig, *, events_per_s: int, seed: int) -> Iterator[Scene]:
 
 
 def keep_figures(here: Rig, scene: Scene) -> None:
-    """Record how often each nemesis came and how long recovery took."""
-    found = {name: (len(s), p95(s), max(s)) for name, s in scene.recovery_s.items()}
-    here.record("nemeses", json.dumps(found))
+    """Record how long each recovery from each nemesis took."""
+    here.record("nemeses", json.dumps(scene.recovery_s))
     here.record("events", scene.traffic.n_events)
-
-
-def p95(seconds: Sequence[float]) -> float:
-    """Return the 95th percentile; of a single value itself."""
-    return statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
 
 
 def harmed(scene: Scene, *, seconds: float, calm_s: tuple[float, float]) -> None:
