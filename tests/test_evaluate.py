@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +23,7 @@ from engine.rule_windows import rule_set
 from engine.settings.compose import compose
 from tests import logs, naive
 from tests.naive_config import ModelConfig, ModelRule
+from tests.tool_process import run as run_tool
 
 RULES = (
     ModelRule("many", "events > 3"),
@@ -155,3 +159,77 @@ def test_every_figure_is_that_of_a_count_by_hand(conf: Any, rows: list[naive.Row
         decision_s = found["time_to_detect_s"]["decision"]
         times_s = wanted[name]["decision_s"]
         assert decision_s["max"] == (max(times_s) if times_s else None), name
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with some minutes of every kind of actor, and their labels."""
+    folder = tmp_path_factory.mktemp("mixed")
+    made = ("--profile", "everything", "-d", 240, "--seed", 7, "--start", 1_700_000_000)
+    code, _, err = run_tool(
+        folder, "botgen", *made, "--format", "ndjson", "-f", "log.ndjson", "--labels", "labels.csv"
+    )
+    assert code == 0, err
+    return folder
+
+
+@pytest.mark.parametrize("preset", ["default", "fast", "seed"])
+def test_a_preset_flags_whom_the_model_flags(preset: str, mixed: Path) -> None:
+    said = ["task=evaluate", "source=file", f"source.path={mixed}/log.ndjson", f"rules={preset}"]
+    conf = compose([*said, f"labels={mixed}/labels.csv"], environ={})
+    report = evaluation(conf, Span(conf, rule_set(conf), Allowlist(conf.allow)))
+    rules = tuple(
+        ModelRule(r.name, r.when, window_s=r.window_s, slide_s=r.slide_s) for r in conf.rules.rules
+    )
+    judged = naive.judge(
+        naive.read_file_rows(mixed / "log.ndjson", NOW_MS), ModelConfig(rules=rules)
+    )
+    with (mixed / "labels.csv").open() as file:
+        bots = {row["key"] for row in csv.DictReader(file) if row["label"] == "bot"}
+    flagged = {window[2] for window in judged.flagged}
+    acted = {window[2] for window in judged.verdicts}
+    assert {one["address"] for one in report["missed"]} == (bots & acted) - flagged
+    assert report["by_address"]["caught"] == len(flagged & bots) > 0
+    wrong = {one["address"] for one in report["wrongly_flagged"]}
+    assert wrong == {ip for ip in flagged - bots if not ip.startswith("192.0.2.12")}
+
+
+def engine(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the engine as a user does."""
+    argv = [sys.executable, "-m", "engine", "task=evaluate", "source=file", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_report_is_printed_and_written(mixed: Path) -> None:
+    words = [f"source.path={mixed}/log.ndjson", f"labels={mixed}/labels.csv", "rules=fast"]
+    done = engine(*words, f"report.json={mixed}/report.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((mixed / "report.json").read_text())
+    found = report["by_address"]
+    line = next(line for line in done.stdout.splitlines() if line.startswith("by address"))
+    assert f"{found['caught']} of {found['bots']}" in line
+    assert f"{found['precision']:.3f}" in line
+    assert all(rule["name"] in done.stdout for rule in report["rules"])
+    assert report["read"]["events"] == len((mixed / "log.ndjson").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ((), "labels: task=evaluate needs a file of labels; give one"),
+        (("labels=none.csv",), "labels: 'none.csv' cannot be read"),
+        (("labels={labels}", "report.json=no/such/r.json"), "report.json: 'no/such/r.json'"),
+        (
+            ("labels={labels}", "source.path=none.ndjson"),
+            "source.path: 'none.ndjson' names no file",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_a_line(
+    words: tuple[str, ...], wanted: str, mixed: Path
+) -> None:
+    filled = [word.format(labels=mixed / "labels.csv") for word in words]
+    done = engine(f"source.path={mixed}/log.ndjson", *filled)
+    assert done.returncode in (69, 78)
+    assert wanted in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -38,7 +38,8 @@ class EngineProcess:
         folder.mkdir(parents=True, exist_ok=True)
         self.summary_path = folder / "summary.json"
         self._stdout_path, self._stderr_path = folder / "stdout", folder / "stderr"
-        argv = [sys.executable, "-m", module, f"summary.json={self.summary_path}", *overrides]
+        words = ["rules=fast", f"summary.json={self.summary_path}", *overrides]
+        argv = [sys.executable, "-m", module, *words]
         self.started_s = time.time()
         with self._stdout_path.open("wb") as out, self._stderr_path.open("wb") as err:
             self.process = subprocess.Popen(

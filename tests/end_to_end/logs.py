@@ -23,7 +23,7 @@ CLOSER = "198.51.100.1"
 WINDOW_S = 10
 EVENT_RATE = ModelRule("event_rate", "events > 10")
 CATEGORIES_RATE = ModelRule("categories_rate", "categories > 10")
-DEFAULT_RULES = (
+FAST_RULES = (
     EVENT_RATE,
     ModelRule("click_view_rate", "events >= 5 and clicks / max(views, 1) > 3"),
     CATEGORIES_RATE,
@@ -33,7 +33,7 @@ SEED_RULES = (
     ModelRule("click_view_rate", "views == 0 or clicks // views > 3"),
     CATEGORIES_RATE,
 )
-DEFAULT = ModelConfig(rules=DEFAULT_RULES)
+FAST = ModelConfig(rules=FAST_RULES)
 SEED = ModelConfig(rules=SEED_RULES)
 
 

@@ -14,7 +14,7 @@ import redis
 from tests import naive
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import differences, wrong_expiries
-from tests.end_to_end.logs import DEFAULT, closing, ends_of, log_in, on
+from tests.end_to_end.logs import FAST, closing, ends_of, log_in, on
 from tests.naive_config import ModelConfig
 from tests.services.kafka import KafkaBroker
 from tests.services.kafka_cluster import KafkaCluster
@@ -115,7 +115,7 @@ class Rig:
 
         self.wait_until(is_closed, f"windows closed up to {end_s}")
 
-    def judged(self, config: ModelConfig = DEFAULT) -> naive.Judgement:
+    def judged(self, config: ModelConfig = FAST) -> naive.Judgement:
         """Return the model's answer for the topic."""
         return naive.judge(log_in(self.kafka, self.topic), config)
 

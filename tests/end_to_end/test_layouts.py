@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import is_off
-from tests.end_to_end.logs import DEFAULT_RULES, IP, SEED, event, window_ago
+from tests.end_to_end.logs import FAST_RULES, IP, SEED, event, window_ago
 from tests.end_to_end.redis_view import held_fields, held_keys, values_of
 from tests.end_to_end.rig import TO_THE_END, Rig
 from tests.naive_config import ModelConfig, ModelRule
@@ -24,7 +24,7 @@ rules:
   - {name: unused, description: None., when: events > 0, mode: "off"}
 """
 SHADOWED = (
-    DEFAULT_RULES[0],
+    FAST_RULES[0],
     ModelRule("watched", "clicks > 3", ttl_s=60, mode="shadow"),
     ModelRule("unused", "events > 0", mode="off"),
 )

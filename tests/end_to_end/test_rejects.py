@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import naive
-from tests.end_to_end.logs import DEFAULT, IP, event, log_in, window_ago
+from tests.end_to_end.logs import FAST, IP, event, log_in, window_ago
 from tests.end_to_end.rig import TO_THE_END, Rig
 
 SMALL_BATCHES = "batch.max_events=50"
@@ -65,7 +65,7 @@ def log_of(start_s: int, partition: int) -> list[bytes | None]:
 
 def letters_of(rows: list[naive.Row], topic: str) -> list[tuple[str, int, int, str]]:
     """Return what a dead letter has to say of each rejected row, in order."""
-    judged = [(row, naive.parse_event(row.value, row.timestamp_ms, DEFAULT)) for row in rows]
+    judged = [(row, naive.parse_event(row.value, row.timestamp_ms, FAST)) for row in rows]
     return sorted(
         (topic, row.partition, row.offset, reason)
         for row, reason in judged

@@ -42,7 +42,7 @@ def test_c11_stopped_and_killed_under_load_the_last_run_completes_the_keys_of_th
     killed.kill()
     here.engine(TO_THE_END).ends()
     assert stopped.summary["events"] > 0
-    assert here.wrong_keys(botgen_log.judged("default")) == ""
+    assert here.wrong_keys(botgen_log.judged("fast")) == ""
 
 
 def test_ctrl_c_ends_with_the_summary_for_a_person(rig: Callable[..., Rig]) -> None:

@@ -45,7 +45,7 @@ def test_live_every_value_that_redis_was_told_is_true(
         botgen_log.produce(here.kafka, here.topic)
         here.close_windows(botgen_log.end_s + 60)
         here.end(engine)
-    expected = botgen_log.judged("default")
+    expected = botgen_log.judged("fast")
     writes = list(writes_in(recorder.commands))
     assert wrong_writes(writes, expected) == []
     assert here.wrong_keys(expected) == ""

@@ -14,7 +14,7 @@ import redis
 
 from tests import naive
 from tests.end_to_end.judged import DECISION, SHOWN, STATISTICS
-from tests.end_to_end.logs import DEFAULT_RULES, WINDOW_S
+from tests.end_to_end.logs import FAST_RULES, WINDOW_S
 from tests.services.kafka_client import KafkaClient
 
 N_PARTITIONS = 4
@@ -75,7 +75,7 @@ class Flood(NamedTuple):
         events = N_OF_A_BOT if number % self.bot_every == 0 else 1
         clicks = events if number % 3 == 0 else 0
         counted = naive.Verdict(events, clicks, events - clicks, categories=1)
-        verdict = naive.with_reasons(counted, DEFAULT_RULES)
+        verdict = naive.with_reasons(counted, FAST_RULES)
         value = naive.value_of((self.start_s, self.start_s + WINDOW_S), verdict)
         return [value, value if verdict.reasons else None]
 

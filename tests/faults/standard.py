@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from tests.end_to_end.engine_process import EngineProcess
 from tests.end_to_end.judged import Write, writes_in, wrong_writes
-from tests.end_to_end.logs import DEFAULT, log_in
+from tests.end_to_end.logs import FAST, log_in
 from tests.end_to_end.rig import OFTEN, Rig
 from tests.faults.commits import wrong_commits
 from tests.naive_config import ModelConfig
@@ -48,7 +48,7 @@ def what_is_wrong(
     here: Rig,
     commands: Iterable[Command],
     *,
-    config: ModelConfig = DEFAULT,
+    config: ModelConfig = FAST,
     on_time: bool = True,
     ascending: bool = False,
     theirs: str | None = None,
@@ -77,8 +77,8 @@ def what_is_wrong(
 
 def kept_for(ttl_s: int) -> ModelConfig:
     """Return the usual config, but for how long decisions and statistics are kept."""
-    rules = tuple(replace(rule, ttl_s=ttl_s) for rule in DEFAULT.rules)
-    return replace(DEFAULT, rules=rules, statistics_ttl_s=ttl_s)
+    rules = tuple(replace(rule, ttl_s=ttl_s) for rule in FAST.rules)
+    return replace(FAST, rules=rules, statistics_ttl_s=ttl_s)
 
 
 def n_repeated(writes: list[Write]) -> int:

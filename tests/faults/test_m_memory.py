@@ -9,7 +9,7 @@ import pytest
 
 from tests import naive
 from tests.end_to_end.judged import STATISTICS, writes_in, wrong_writes
-from tests.end_to_end.logs import DEFAULT, IP, WINDOW_S, event, window_ago
+from tests.end_to_end.logs import FAST, IP, WINDOW_S, event, window_ago
 from tests.end_to_end.redis_view import held_keys, values_of
 from tests.end_to_end.rig import OFTEN, TO_THE_END, Rig
 from tests.faults.flood import N_OF_A_BOT, N_PARTITIONS, Flood, addresses, first_few
@@ -91,7 +91,7 @@ def test_m1_addresses_beyond_the_limit_are_counted_and_the_next_window_has_room_
         found = values_of(held_keys(client, STATISTICS))
         assert client.dbsize() == len(found) == 2 * n_held
     assert found.keys() <= set(ips)
-    expected = naive.Judgement(DEFAULT)
+    expected = naive.Judgement(FAST)
     for ip in found:
         window_s = later_s if ip in ips[n:] else start_s
         naive.note_verdict(expected, (window_s, window_s + WINDOW_S, ip), twice)
@@ -111,9 +111,9 @@ def test_m2_a_million_events_of_one_address_in_a_window_are_all_counted(
 ) -> None:
     here, start_s = rig(N_PARTITIONS), window_ago(120)
     window = (start_s, start_s + WINDOW_S)
-    expected = naive.Judgement(DEFAULT)
+    expected = naive.Judgement(FAST)
     counted = naive.Verdict(N_HOT, N_HOT // 4, N_HOT - N_HOT // 4, categories=4)
-    naive.note_verdict(expected, (*window, IP), naive.with_reasons(counted, DEFAULT.rules))
+    naive.note_verdict(expected, (*window, IP), naive.with_reasons(counted, FAST.rules))
     for partition in range(N_PARTITIONS):
         kind = "click" if partition == 0 else "view"
         hot = event(start_s + partition, kind=kind, category=partition).decode()
@@ -147,7 +147,7 @@ def test_m3_a_hundred_thousand_categories_of_one_address_are_counted_up_to_the_l
     with MonitorRecorder(here.valkey.url) as recorder:
         engine = here.engine(OFTEN, f"window.max_categories={limit}")
         finished(here, close_s=start_s + 200, engine=engine)
-    config = replace(DEFAULT, max_categories=limit)
+    config = replace(FAST, max_categories=limit)
     assert what_is_wrong(here, recorder.commands, config=config) == ""
     told = f'"categories":{limit},"categories_saturated":true'.encode()
     with here.client() as client:

@@ -155,7 +155,7 @@ def test_arrays_may_be_read_only_and_categories_narrow(kind, writeable):
     assert out.tolist() == [0b01, 0b10]
 
 
-@pytest.mark.parametrize("preset", ["seed", "default"])
+@pytest.mark.parametrize("preset", ["seed", "fast"])
 @pytest.mark.parametrize("limit", [10, 10.0])
 def test_a_preset_flags_more_than_ten_events_and_more_than_ten_categories(preset, limit):
     rules = loaded(preset, events=limit, categories=limit)
@@ -171,12 +171,12 @@ def test_a_preset_flags_more_than_ten_events_and_more_than_ten_categories(preset
         (6, 2, "seed", False),
         (7, 2, "seed", False),
         (8, 2, "seed", True),
-        (1, 0, "default", False),
-        (4, 0, "default", False),
-        (5, 0, "default", True),
-        (3, 1, "default", False),
-        (6, 2, "default", False),
-        (7, 2, "default", True),
+        (1, 0, "fast", False),
+        (4, 0, "fast", False),
+        (5, 0, "fast", True),
+        (3, 1, "fast", False),
+        (6, 2, "fast", False),
+        (7, 2, "fast", True),
     ],
 )
 def test_a_preset_flags_by_its_own_ratio_of_clicks_and_views(clicks, views, preset, flagged):
@@ -184,7 +184,7 @@ def test_a_preset_flags_by_its_own_ratio_of_clicks_and_views(clicks, views, pres
     assert reasons(loaded(preset), events=clicks + views, clicks=clicks) == expected_reasons
 
 
-@pytest.mark.parametrize("preset", ["seed", "default"])
+@pytest.mark.parametrize("preset", ["seed", "fast"])
 def test_the_limits_of_a_preset_move_its_rules(preset):
     rules = loaded(preset, events=2.5, click_view_ratio=1.5, categories=0)
     assert reasons(rules, events=2, clicks=1, categories=0) == ()
