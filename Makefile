@@ -21,7 +21,7 @@ KERNEL_COVERAGE := 98
 need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check compiled kernels test faults soak bench bench-check bench-peers audit lock clean
+.PHONY: help setup demo run services check compiled kernels test faults detection soak bench bench-check bench-peers audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ kernels: setup ## Judge the kernels with the JIT off, for the coverage of their 
 
 faults: services setup ## Do every fault of the matrix some times and write docs/faults.md
 	$(PY) -m tests.faults.report $(ARGS)
+
+detection: setup ## Measure whom the presets catch and spare, and write docs/detection.md
+	$(PY) -m benchmarks.detection
 
 soak: services setup ## The tests that take minutes or gigabytes, and a million broken records
 	$(PY) -m pytest -m soak $(ARGS)
