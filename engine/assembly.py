@@ -18,6 +18,7 @@ import numpy as np
 from engine.allowlist import Allowlist
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, decode_options
+from engine.batch.journal import settings_of
 from engine.batch.window import WindowSpec
 from engine.breaker import Breaker
 from engine.config import AppConf
@@ -31,6 +32,7 @@ from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
+from engine.record import NoRecord, Record, Recorder
 from engine.redis_connection import connection_to
 from engine.redis_flags import Pick
 from engine.redis_scripts import SCRIPTS
@@ -87,6 +89,7 @@ class Run:
         guards = build_guards(self)
         writer.before_batch, writer.let_through = guards.before_batch, guards.let_through
         writer.whole_only = conf.task == "replay"
+        writer.record = build_record(self)
         self.pipeline = Pipeline(
             self.source,
             State(
@@ -232,6 +235,20 @@ def build_breaker(conf: AppConf, rules: RuleSet) -> Breaker | None:
 def nobody(pick: Pick) -> list[bytes]:
     """Return whom the sink flags already, where it keeps nothing."""
     return []
+
+
+def build_record(run: Run) -> Record:
+    """Return what keeps the history; tasks on history make none."""
+    conf = run.conf
+    if conf.record.path is None or conf.task != "run":
+        return NoRecord()
+    return Recorder(
+        conf.record.path,
+        run_id=secrets.token_hex(4),
+        rules_sha8=run.rules.sha8,
+        windows=settings_of(window_spec(conf, run.rules)),
+        interval_s=conf.batch.interval_s,
+    )
 
 
 def counts_from_event(conf: AppConf) -> bool:

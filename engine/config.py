@@ -168,6 +168,14 @@ class ReportConf(Group):
 
 
 @dataclass
+class RecordConf(Group):
+    """The history of a run, if it is kept."""
+
+    key: ClassVar[str] = "record"
+    path: Annotated[str | None, "folder for events and journal, as Parquet"] = None
+
+
+@dataclass
 class MetricsConf(Group):
     """The page with metrics and health."""
 
@@ -224,6 +232,7 @@ class AppConf(Group):
     dead_letter: DeadLetterConf = field(default_factory=DeadLetterConf)
     replay: ReplayConf = field(default_factory=ReplayConf)
     report: ReportConf = field(default_factory=ReportConf)
+    record: RecordConf = field(default_factory=RecordConf)
     metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)
     deploy: DeployConf = field(default_factory=DeployConf)

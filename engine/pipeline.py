@@ -85,7 +85,7 @@ class Pipeline:
                     pass
                 ended = outcome.ended
             self._commit_if_due()
-        self._commit()
+        self._finish()
         self._source.close()
 
     def run_in_threads(self) -> None:
@@ -108,7 +108,7 @@ class Pipeline:
             for thread in threads:
                 thread.join()
             if not self._failures:
-                self._commit()
+                self._guarded(self._finish)
             self._source.close()
             self._metrics.callback_errors = self._source.n_callback_errors
         if self._failures:
@@ -123,7 +123,7 @@ class Pipeline:
         self._metrics.stage_s["fetch"] += time.perf_counter() - begun_s - waited_s  # only grows
         self._metrics.stage_s["wait"] += waited_s
         self._metrics.lag = self._source.lag
-        if isinstance(item, Batch) and len(item.records.offset):
+        if isinstance(item, Batch) and len(item.places()[1]):
             reach("fetched")
             if self._metrics.first_fetch_s is None:
                 self._metrics.first_fetch_s = time.monotonic()
@@ -135,7 +135,7 @@ class Pipeline:
                 self._state.assign(item)
             case Batch():
                 for outcome in self._state.step(item):
-                    if len(item.records.offset):
+                    if len(item.places()[1]):
                         reach("counted")
                     yield outcome
 
@@ -151,6 +151,11 @@ class Pipeline:
             reach("commit")
             with self._metrics.stage("commit"):
                 self._source.commit(*self._writer.acked)
+
+    def _finish(self) -> None:
+        """Commit what is written at the end."""
+        self._writer.finish()
+        self._commit()
 
     # -- the threads -----------------------------------------------------------------------------
 

@@ -56,6 +56,12 @@ class Batch(NamedTuple):
     ended: bool = False
     events: pl.DataFrame | None = None
 
+    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the partition and the offset of each record, or of each event."""
+        if self.events is None:
+            return self.records.partition, self.records.offset
+        return self.events["partition"].to_numpy(), self.events["offset"].to_numpy()
+
 
 @dataclass
 class Standing:

@@ -20,6 +20,7 @@ from engine.batch.decode import (
     DecodeOptions,
     decode,
 )
+from engine.batch.journal import Step
 from engine.batch.verdict import MAX_ROWS, Verdicts
 from engine.batch.window import OpenWindows, WindowSpec
 from engine.errors import ConfigError
@@ -38,7 +39,8 @@ Checkpoints = dict[int, tuple[int, Checkpoint]]
 class Outcome(NamedTuple):
     """What one batch led to: verdicts to write in this order, and what may be committed then.
 
-    events: what the batch held, late events too; the last outcome of a batch has them.
+    events: what the batch held, late events too; step: what was done with it. The last outcome of
+    a batch has both.
     """
 
     epoch: int
@@ -47,6 +49,7 @@ class Outcome(NamedTuple):
     checkpoints: Checkpoints | None
     ended: bool
     events: pl.DataFrame = NO_EVENTS
+    step: Step | None = None
 
 
 class State:
@@ -70,6 +73,7 @@ class State:
         self._windows = OpenWindows(spec, rules, n_partitions=0, seed=seed)
         self._epoch = -1
         self._checkpoint_s = 0.0
+        self._assigned: list[Checkpoint | None] | None = None
 
     def assign(self, assigned: Assigned) -> None:
         """Begin with what the new assignment's commits say."""
@@ -79,6 +83,7 @@ class State:
         for partition, checkpoint in assigned.checkpoints.items():
             windows.restore(partition, self._checked(checkpoint))
         self._windows, self._epoch = windows, assigned.epoch
+        self._assigned = [assigned.checkpoints.get(p) for p in range(assigned.n_partitions)]
 
     def _checked(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return what to go on with: of other windows only those that miss no record are whole."""
@@ -105,6 +110,7 @@ class State:
             yield Outcome(batch.epoch, [], NO_REJECTS, None, batch.ended)
             return
         windows, metrics = self._windows, self._metrics
+        n_late = windows.n_late
         with metrics.stage("decode"):
             decoded = self._decoded(batch)
         with metrics.stage("accumulate"):
@@ -121,8 +127,25 @@ class State:
         if due:
             self._checkpoint_s, metrics.keys_held = batch.clock_s, windows.n_keys
         checkpoints = windows.checkpoints() if due else None
+        step = self._step_of(batch, n_late=windows.n_late - n_late)
         yield Outcome(
-            batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended, decoded.events
+            batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended, decoded.events, step
+        )
+
+    def _step_of(self, batch: Batch, *, n_late: int) -> Step:
+        """Return what the batch was, and before it the assignment that it is the first of."""
+        assigned, self._assigned = self._assigned, None
+        partition, offset = batch.places()
+        return Step(
+            batch.clock_s,
+            self._windows.watermark_s,
+            batch.position,
+            batch.idle,
+            batch.finished,
+            partition,
+            offset,
+            n_late,
+            assigned,
         )
 
     def _decoded(self, batch: Batch) -> DecodedBatch:

@@ -3,7 +3,7 @@
 Decisions of a later batch overtake the statistics of an earlier one; statistics stay in order.
 Where several outcomes wait, as in a backlog, their statistics are one group, of which only the
 newest row of an address is written. A checkpoint is `acked` when all that came before it is
-acknowledged by the sink, the rows that stand for older ones included.
+acknowledged by the sink, the rows that stand for older ones included, and kept by the record.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from engine.batch.verdict import Verdicts, newest_rows
 from engine.dead_letter import DeadLetter
 from engine.failpoints import reach
 from engine.metrics import Metrics
+from engine.record import NoRecord, Record
 from engine.sinks import Sink, Written
 from engine.state import Checkpoints, Outcome
 
@@ -59,9 +60,11 @@ class Writer:
         self._chunks: Iterator[Verdicts] = iter(())
         self._epoch = -1
         self._broken_epoch = -1  # it is over, and so are those before it
+        self._written: tuple[int, Checkpoints] | None = None  # acknowledged, perhaps not recorded
         self.acked: tuple[int, Checkpoints] | None = None
         self.ended = False  # the end of the input is written
         self.whole_only = False  # a window that misses records is known better elsewhere
+        self.record: Record = NoRecord()
         self.may_write: Callable[[int], bool] = lambda epoch: True
         self.on_abandoned: Callable[[int], None] = lambda epoch: None
         self.before_batch: Callable[[], None] = lambda: None
@@ -96,9 +99,10 @@ class Writer:
             if not (self.whole_only and verdicts.partial):
                 self._write(verdicts, outcome.epoch, self._write_decisions)
         self._dead_letter.write(outcome.rejects)
+        self.record.write(outcome)
         statistics = list(self._statistics_of(outcome))
         self._pending.append(
-            outcome._replace(verdicts=statistics, rejects=NO_REJECTS, events=NO_EVENTS)
+            outcome._replace(verdicts=statistics, rejects=NO_REJECTS, events=NO_EVENTS, step=None)
         )
 
     def write_some(self) -> bool:
@@ -107,6 +111,7 @@ class Writer:
         if not self._group:
             self._begin_group()
         if not self._group:
+            self._acknowledge_recorded()
             return False
         chunk = next(self._chunks, None)
         if chunk is not None:
@@ -138,8 +143,18 @@ class Writer:
                 continue
             self.ended = outcome.ended
             if outcome.checkpoints is not None:
-                self.acked = (outcome.epoch, outcome.checkpoints)
+                self._written = (outcome.epoch, outcome.checkpoints)
         self._group = []
+        self._acknowledge_recorded()
+
+    def _acknowledge_recorded(self) -> None:
+        if self.record.is_kept():
+            self.acked = self._written
+
+    def finish(self) -> None:
+        """Keep the record of what is written, to the end."""
+        self.record.close()
+        self.acked = self._written
 
     def _write(self, verdicts: Verdicts, epoch: int, write: Callable[[Verdicts], Written]) -> None:
         """Write unless the epoch is over; what is abandoned is read again from the commits."""

@@ -22,6 +22,7 @@ from engine.detections import Detections, addresses
 from engine.guards import Guards
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline
+from engine.record import Record
 from engine.rules import RuleSet, load_rules
 from engine.sink_config import SinkConf
 from engine.sinks import MemorySink, timing
@@ -183,6 +184,7 @@ class Run:
         commits: list[Commit] | None = None,
         accept_state_change: bool = False,
         guards: Callable[[RuleSet, Metrics], Guards] | None = None,
+        record: Record | None = None,
     ) -> None:
         """`commits` gets every commit appended as it happens, so that lazy polls can look at it."""
         self.config, self.rules = config, rule_set(config)
@@ -207,6 +209,8 @@ class Run:
             observe=self.detections,
             metrics=self.metrics,
         )
+        if record is not None:
+            writer.record = record
         if guards is not None:
             guard = guards(self.rules, self.metrics)
             writer.before_batch, writer.let_through = guard.before_batch, guard.let_through

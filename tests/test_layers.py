@@ -23,7 +23,17 @@ LAYERS = {
     "wiring": {"assembly", "embedded", "rule_windows", "warm_up"},
     "composition": {"settings"},
     "shown": {"page", "terminal"},
-    "run": {"breaker", "detections", "guards", "metrics", "pipeline", "spark", "state", "writer"},
+    "run": {
+        "breaker",
+        "detections",
+        "guards",
+        "metrics",
+        "pipeline",
+        "record",
+        "spark",
+        "state",
+        "writer",
+    },
     "sources and sinks": {
         "allowlist",
         "dead_letter",

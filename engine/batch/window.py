@@ -142,6 +142,11 @@ class OpenWindows:
         return sum(store.n_keys for store in self.stores)
 
     @property
+    def n_late(self) -> int:
+        """Events that were too late so far."""
+        return int(self.lateness[0].sum())
+
+    @property
     def n_panes(self) -> int:
         """Panes that are open."""
         return sum(len(store.open) for store in self.stores)
