@@ -31,6 +31,7 @@ from engine.kafka.replay import ReplaySource
 from engine.kafka.source import KafkaSource
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
+from engine.parquet_source import ParquetSource, file_source
 from engine.pipeline import Pipeline
 from engine.record import NoRecord, Record, Recorder
 from engine.redis_connection import connection_to
@@ -118,12 +119,12 @@ def decode_options_of(conf: AppConf) -> DecodeOptions:
     )
 
 
-def build_source(run: Run) -> FileSource | KafkaSource:
+def build_source(run: Run) -> FileSource | ParquetSource | KafkaSource:
     """Return the source."""
     conf, spec = run.conf, window_spec(run.conf, run.rules)
     match conf.source:
         case FileConf():
-            return FileSource(conf.source.path, clock_s=time.time())
+            return file_source(conf.source.path, clock_s=time.time())
         case KafkaConf() if conf.task == "replay":
             return build_replay(conf, conf.source, run.rules, stopping=run.stopping)
         case KafkaConf():

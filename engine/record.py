@@ -32,9 +32,10 @@ from engine.batch.journal import (
 from engine.batch.verdict import Verdicts
 from engine.errors import ConfigError, UnavailableError
 from engine.failpoints import reach
+from engine.parquet_source import EVENTS, JOURNAL
 from engine.state import Outcome
 
-EVENTS, JOURNAL, UNFINISHED = ".events.parquet", ".journal.parquet", ".part"
+UNFINISHED = ".part"
 MAX_EVENTS = 1_000_000
 ROW_GROUP = 250_000
 WORD = (1 << 64) - 1
@@ -160,7 +161,7 @@ class Recorder:
     def _keep(self, frame: pl.DataFrame, name: str) -> None:
         """Write a file under another name, for sure, and only then give it its own."""
         buffer, unfinished = io.BytesIO(), self._folder / f".{name}{UNFINISHED}"
-        frame.write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP)
+        frame.write_parquet(buffer, compression="lz4", row_group_size=ROW_GROUP)
         try:
             with unfinished.open("wb") as file:
                 file.write(buffer.getbuffer())

@@ -15,6 +15,7 @@ from engine.kafka.messages import unpack
 from engine.kernels.ranges import parsed, ranges_of, within
 from engine.kernels.table import FIRST_CAPACITY
 from engine.metrics import Metrics
+from engine.parquet_source import newer_rows
 from engine.rules import RuleSet
 from engine.sink_config import SinkConf
 from engine.sinks import Decisions, MemorySink, Timing
@@ -55,6 +56,7 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
             running.compact()
     _, high, low = parsed(addresses)
     within(ranges_of([(0, 1)]), high, low)
+    newer_rows(events, np.full(1, -1, np.int64))
     sink.statistics()
     unpack(np.empty(0, np.int64), 0, 0, 0)
     decisions = Decisions(rules.enforce_mask, times, seed=np.uint64(seed))

@@ -38,6 +38,7 @@ LAYERS = {
         "allowlist",
         "dead_letter",
         "kafka",
+        "parquet_source",
         "progress",
         "labels",
         "redis_connection",
