@@ -22,7 +22,7 @@ from types import FrameType
 from engine import __version__
 from engine.allowlist import Allowlist
 from engine.assembly import Run, decode_options_of
-from engine.config import ON_HISTORY, AppConf
+from engine.config import AppConf
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
 from engine.history.tasks import run_on_history
@@ -86,7 +86,7 @@ def run_task(conf: AppConf) -> None:
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
     mended(lambda: warm_up(decode_options_of(conf), spec, rules, seed=1))
-    if conf.task in ON_HISTORY:
+    if conf.is_on_history:
         run_on_history(conf, rules, allowlist)
         return
     with demo or nullcontext():

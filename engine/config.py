@@ -157,6 +157,7 @@ class ReplayConf(Group):
 
     key: ClassVar[str] = "replay"
     since_s: Annotated[int, Range(1, 1e9), "windows that ended since then, of a topic"] = 600
+    verify: Annotated[bool, "task=replay: decide again as record.path says, and compare"] = False
 
 
 @dataclass
@@ -245,10 +246,25 @@ class AppConf(Group):
             raise refusal(key="sink.ttl_s", value=self.sink.ttl_s, allowed=allowed)
         if self.deploy.kind == "embedded" and not isinstance(self.source, KafkaConf):
             raise refusal(key="deploy.kind", value="embedded", allowed="only with source=kafka")
-        if self.task == "replay":
+        if self.replay.verify:
+            self._check_verify()
+        elif self.task == "replay":
             self._check_replay()
         if self.task != "run" and self.deploy.kind == "embedded":
             raise refusal(key="task", value=self.task, allowed="only run with deploy=embedded")
+
+    @property
+    def is_on_history(self) -> bool:
+        """Whether the task only looks at the past: it writes nothing to the sink."""
+        return self.task in ON_HISTORY or self.replay.verify
+
+    def _check_verify(self) -> None:
+        """Refuse to verify what was not recorded."""
+        if self.task != "replay":
+            raise refusal(key="replay.verify", value=True, allowed="only with task=replay")
+        if self.record.path is None:
+            allowed = "the folder of the journal, with replay.verify=true"
+            raise refusal(key="record.path", value=None, allowed=allowed)
 
     def _check_replay(self) -> None:
         """Refuse a replay of what is no topic of its own, or whose decisions would last longer."""

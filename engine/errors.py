@@ -6,7 +6,8 @@
     |-- PartialViewError    75    another engine owns (a part of) the topic
     |-- UnavailableError    69    a service or a file is not there
     |   `-- FencedError           the group has given our place away
-    `-- DataLossError        3    the broker no longer has records that were not counted
+    |-- DataLossError        3    the broker no longer has records that were not counted
+    `-- DifferenceError      1    decisions made again are not those of the day
 
 The message is one line that says what, the value, the key and what to do. Anything else that is
 raised is our bug: exit 70.
@@ -60,3 +61,9 @@ class DataLossError(BotsieveError):
     """Records were deleted before they were counted."""
 
     exit_code = 3
+
+
+class DifferenceError(BotsieveError):
+    """Decisions that were made again are not those of the day."""
+
+    exit_code = 1

@@ -61,9 +61,13 @@ def refused(problem: str) -> UnavailableError:
 
 
 def unreadable(path: str, error: BaseException) -> UnavailableError:
-    """Return the error of a file that is broken, without what Polars adds for its developers."""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return refused(f"'{path}' cannot be read: {said}")
+    """Return the error of a file that is broken."""
+    return refused(f"'{path}' cannot be read: {said_by(error)}")
+
+
+def said_by(error: BaseException) -> str:
+    """Return what an error says, without what Polars adds for its developers."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class ParquetSource:

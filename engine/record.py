@@ -23,6 +23,7 @@ import polars as pl
 from engine.batch.journal import (
     ASSIGNED,
     BATCH,
+    WORD,
     Entry,
     Step,
     digest_of,
@@ -38,7 +39,6 @@ from engine.state import Outcome
 UNFINISHED = ".part"
 MAX_EVENTS = 1_000_000
 ROW_GROUP = 250_000
-WORD = (1 << 64) - 1
 NUMBERED = re.compile(r"(\d{8,})\.")
 
 

@@ -41,6 +41,7 @@ LAYERS = {
         "parquet_source",
         "progress",
         "labels",
+        "recorded",
         "redis_connection",
         "redis_flags",
         "redis_scripts",

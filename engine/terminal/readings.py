@@ -110,7 +110,7 @@ def number(n: float) -> str:
 
 def counted(n: int, word: str) -> str:
     """Write a count with its word: 1 address, 2 addresses."""
-    plural = word + ("es" if word.endswith("s") else "s")
+    plural = word + ("es" if word.endswith(("s", "ch")) else "s")
     return f"{number(n)} {word if n == 1 else plural}"
 
 
