@@ -265,6 +265,12 @@ def test_pieces_begin_with_assignments_and_hold_a_bounded_number_of_records(fold
     assert [last_offsets(piece) for piece in pieces] == [{0: 5}, {0: 11}, {}, {0: 1}]
 
 
+def test_pieces_hold_a_bounded_number_of_rows(folder, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 2)
+    entries = list(journal_entries(str(folder)))
+    assert [len(piece) for piece in chunks_of(entries)] == [2, 2, 2]
+
+
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3)), max_size=20), st.data())
 def test_index_finds_the_rows_of_a_range(steps, data):
     offsets, rows = dict.fromkeys(range(3), -1), []
