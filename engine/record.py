@@ -181,7 +181,7 @@ def check_folder(folder: Path) -> None:
     """Make the folder; refuse one in which no file can be written."""
     trial = folder / f".trial{UNFINISHED}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # addresses are personal
         trial.write_bytes(b"")
         trial.unlink()
     except OSError as error:

@@ -39,9 +39,11 @@ class SourceConf(Group):
 
 @dataclass
 class FileConf(SourceConf):
-    """A file, a directory, a glob, or `-` for stdin."""
+    """A file, a directory, a glob, or `-` for stdin; lines, or what a run has recorded."""
 
-    path: Annotated[str, NotEmpty(), "a file, a directory, a glob, or - for stdin"] = "-"
+    path: Annotated[
+        str, NotEmpty(), "a file, a directory, a glob, or -; of lines, or recorded .parquet"
+    ] = "-"
 
 
 @dataclass
