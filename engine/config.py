@@ -24,7 +24,7 @@ from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
 from engine.windows import Window, window_of
 
-ON_HISTORY = ("evaluate",)
+ON_HISTORY = ("evaluate", "check")
 TASKS = ("replay", *ON_HISTORY)
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)
@@ -177,6 +177,18 @@ class RecordConf(Group):
 
 
 @dataclass
+class CheckConf(Group):
+    """What task=check lets pass."""
+
+    key: ClassVar[str] = "check"
+    baseline: Annotated[str | None, "the report.json to compare with"] = None
+    max_fall: Annotated[float, Range(0, 1), "of precision and of recall"] = 0.01
+    max_changed_share: Annotated[
+        float, Range(0, 1e6), "addresses flagged now or then, not both; of those then"
+    ] = 0.1
+
+
+@dataclass
 class MetricsConf(Group):
     """The page with metrics and health."""
 
@@ -233,6 +245,7 @@ class AppConf(Group):
     dead_letter: DeadLetterConf = field(default_factory=DeadLetterConf)
     replay: ReplayConf = field(default_factory=ReplayConf)
     report: ReportConf = field(default_factory=ReportConf)
+    check: CheckConf = field(default_factory=CheckConf)
     record: RecordConf = field(default_factory=RecordConf)
     metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)

@@ -7,7 +7,7 @@
     |-- UnavailableError    69    a service or a file is not there
     |   `-- FencedError           the group has given our place away
     |-- DataLossError        3    the broker no longer has records that were not counted
-    `-- DifferenceError      1    decisions made again are not those of the day
+    `-- DifferenceError      1    decisions are not those that were kept: replay.verify, task=check
 
 The message is one line that says what, the value, the key and what to do. Anything else that is
 raised is our bug: exit 70.
@@ -64,6 +64,6 @@ class DataLossError(BotsieveError):
 
 
 class DifferenceError(BotsieveError):
-    """Decisions that were made again are not those of the day."""
+    """Decisions made again are not those of the day, or not as good as those of a kept report."""
 
     exit_code = 1

@@ -56,6 +56,7 @@ def evaluate(evidence: Evidence) -> Figures:
         "caught_within_s": within(evidence, caught),
         "unlabelled": unlabelled(evidence, enforced),
         "rules": [of_rule(evidence, i, rule) for i, rule in enumerate(evidence.rules.rules)],
+        "flagged": sorted(flagged(evidence, enforced)["address"]),
         "wrongly_flagged": people_flagged(evidence, enforced),
         "missed": missed(evidence, enforced),
     }

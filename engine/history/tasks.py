@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from engine.allowlist import Allowlist
@@ -11,13 +12,14 @@ from engine.assembly import decode_options_of
 from engine.batch.journal import settings_of
 from engine.config import AppConf
 from engine.errors import DifferenceError
+from engine.history.check import findings, kept_report
 from engine.history.evaluation import evaluate, evidence_of
 from engine.history.span import SEED, Span
 from engine.history.table import report_text
 from engine.history.tally import Tally
 from engine.history.verification import Verification
 from engine.kafka.history import TopicHistory
-from engine.labels import load_labels
+from engine.labels import Labels, load_labels
 from engine.metrics import Metrics
 from engine.recorded import Pairs, journal_entries, journals_in, recorded_pairs
 from engine.rule_windows import window_spec
@@ -33,18 +35,42 @@ def run_on_history(conf: AppConf, rules: RuleSet, allowlist: Allowlist) -> None:
     """Do the task; its result goes to stdout and to the files of `report`."""
     if conf.replay.verify:
         verify(conf, rules)
-        return
-    span = Span(conf, rules, allowlist)
+    else:
+        BY_TASK[conf.task](conf, Span(conf, rules, allowlist))
+
+
+def show_evaluation(conf: AppConf, span: Span) -> None:
+    """Do task=evaluate."""
     report = evaluation(conf, span)
-    if conf.report.json is not None:
-        write_json(conf.report.json, report, key="report.json")
+    keep(conf, report)
     if conf.view != "none":
         print(report_text(report, color=sys.stdout.isatty(), width=PLAIN_WIDTH))
 
 
+def check(conf: AppConf, span: Span) -> None:
+    """Do task=check; raise where the decisions have become worse."""
+    before = kept_report(conf.check.baseline)
+    report = evaluation(conf, span)
+    keep(conf, report)
+    found = list(findings(report, before, conf.check))
+    for text, passes in found:
+        print(f"{'passed' if passes else 'FAILED'}  {text}")
+    if not all(passes for _, passes in found):
+        problem = (
+            f"check.baseline: the decisions are not those of '{conf.check.baseline}'; see above"
+        )
+        raise DifferenceError(problem)
+
+
+def keep(conf: AppConf, report: dict[str, Any]) -> None:
+    """Write the files of `report`."""
+    if conf.report.json is not None:
+        write_json(conf.report.json, report, key="report.json")
+
+
 def evaluation(conf: AppConf, span: Span) -> dict[str, Any]:
-    """Return the report of an evaluation by the labels."""
-    labels = load_labels(str(conf.labels))
+    """Return the report of an evaluation by the labels, or without any."""
+    labels = Labels([]) if conf.labels is None else load_labels(conf.labels)
     tally = Tally(span.rules, delay_s=span.delay_s)
     for outcome in span.outcomes():
         tally.add(outcome)
@@ -79,3 +105,9 @@ def pairs_of(conf: AppConf) -> Pairs:
             history = TopicHistory(conf.source, conf.batch, options, stopping=threading.Event())
             return history.pairs(journal_entries(folder))
     raise AssertionError(conf.source)
+
+
+BY_TASK: dict[str, Callable[[AppConf, Span], None]] = {
+    "evaluate": show_evaluation,
+    "check": check,
+}
