@@ -56,9 +56,7 @@ def check(conf: AppConf, span: Span) -> None:
     for text, passes in found:
         print(f"{'passed' if passes else 'FAILED'}  {text}")
     if not all(passes for _, passes in found):
-        problem = (
-            f"check.baseline: the decisions are not those of '{conf.check.baseline}'; see above"
-        )
+        problem = f"check.baseline: they are worse, or others, than '{conf.check.baseline}' has"
         raise DifferenceError(problem)
 
 
