@@ -149,7 +149,7 @@ def build_range(conf: AppConf, rules: RuleSet, *, stopping: threading.Event) -> 
     """Return the source of a task on history, which joins no group and commits nothing."""
     match conf.source:
         case FileConf():
-            return FileSource(conf.source.path, clock_s=time.time())
+            return file_source(conf.source.path, clock_s=time.time())
         case KafkaConf():
             return build_replay(conf, conf.source, rules, stopping=stopping)
     raise AssertionError(conf.source)

@@ -17,6 +17,7 @@ from engine.assembly import build_breaker, build_range, decode_options_of, nobod
 from engine.batch.verdict import Verdicts
 from engine.config import AppConf
 from engine.guards import Guards
+from engine.history.ahead import ahead
 from engine.metrics import Metrics
 from engine.rule_windows import window_spec
 from engine.rules import RuleSet
@@ -52,6 +53,9 @@ class Span:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what each batch led to: whole windows only, without what the allowlist spares."""
+        yield from ahead(self._made())
+
+    def _made(self) -> Iterator[Outcome]:
         self._source.open()
         self.metrics.first_fetch_s = time.monotonic()
         self._guards.before_batch()
