@@ -67,7 +67,7 @@ class Panes:
         self.pane_s = windows[0].pane_s
         self.open: dict[int, Pane] = {}
         self._codes = codes
-        self.running = {w: RunningWindow(codes, seed) for w in windows if not w.is_tumbling}
+        self.running = {w: RunningWindow(seed) for w in windows if not w.is_tumbling}
         self._tumbling = next((w for w in windows if w.is_tumbling), None)
         self._programs = {window: rules.program_of(window) for window in windows}
         mask, program = np.uint64(0), self._programs[self._tumbling or windows[0]]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from engine.kernels.address import Int
-from engine.kernels.codes import Codes
 from engine.kernels.pane import Counts, PaneArrays
 from engine.kernels.running import (
     N_EMPTY,
@@ -25,9 +24,9 @@ from engine.kernels.running import (
 class RunningWindow:
     """The counts of the last window that was closed, ready to be moved to the next one."""
 
-    def __init__(self, codes: Codes, seed: np.uint64) -> None:
-        """Begin with no pane in it; all panes that will be have these codes."""
-        self._codes, self._seed = codes, seed
+    def __init__(self, seed: np.uint64) -> None:
+        """Begin with no pane in it; all panes that will be share one table of codes."""
+        self._seed = seed
         self._arrays = empty_running()
         self._held: deque[tuple[int, PaneArrays]] = deque()
 
@@ -44,7 +43,7 @@ class RunningWindow:
         """
         while self._held and self._held[0][0] < first:
             number, arrays = self._held.popleft()
-            take_out_pane(self._arrays, arrays, self._codes, number, self._seed)
+            take_out_pane(self._arrays, arrays, number, self._seed)
         newest = self._held[-1][0] if self._held else first - 1
         if self._arrays.used[N_EMPTY] > self.n_rows // 2:
             self.compact()
@@ -66,8 +65,7 @@ class RunningWindow:
 
     def _add(self, number: int, arrays: PaneArrays) -> None:
         key: Int = 0
-        into, codes = self._arrays, self._codes
-        while (key := add_pane(into, arrays, codes, number, self._seed, key)) < arrays.used[0]:
+        while (key := add_pane(self._arrays, arrays, number, self._seed, key)) < arrays.used[0]:
             grow_running(self._arrays, self._seed)
         self._held.append((number, arrays))
 

@@ -1,7 +1,8 @@
 """The counters of a long window, kept up to date: a pane that closes is added, an old one leaves.
 
-A category entry knows the last pane that saw it, so that distinct categories stay exact when panes
-leave, and a slide costs as much as its panes hold, however long the window is. An address whose
+Of each category the last pane that saw it is known, so that distinct categories stay exact when
+panes leave, and a slide costs as much as its panes hold, however long the window is. A category
+with a code has its own place for it in a row; the others are lists in one pool. An address whose
 events have all left keeps its row, empty, until the caller copies the others (`copy_rows`).
 """
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels.address import Int
-from engine.kernels.codes import Codes
+from engine.kernels.codes import N_CODES
 from engine.kernels.compiled import kernel
 from engine.kernels.pane import Counts, PaneArrays
 from engine.kernels.table import (
@@ -33,6 +34,7 @@ ROW = np.dtype(
     [
         ("high", np.uint64),
         ("low", np.uint64),
+        ("coded", np.uint64),
         ("events", np.uint32),
         ("clicks", np.uint32),
         ("categories", np.uint32),
@@ -43,6 +45,7 @@ ROW = np.dtype(
 )
 SEEN = np.dtype([("value", np.int64), ("last_pane", np.int64), ("next", np.int32)], align=True)
 N_ROWS, N_SEEN, FREE, N_EMPTY = range(4)
+LOW_BITS = 0xFFFF
 
 
 class RunningArrays(NamedTuple):
@@ -50,10 +53,13 @@ class RunningArrays(NamedTuple):
 
     `used`: rows in use, pool entries ever used, the first free one of these or EMPTY, empty rows.
     `n_saturated` is in how many panes the address had more categories than are counted.
+    last_pane uint16[n, N_CODES]: of the categories in `coded`, the pane's number modulo 2^16, which
+    tells the panes of a window apart.
     """
 
     slots: NDArray[np.int32]
     rows: NDArray[np.void]
+    last_pane: NDArray[np.uint16]
     pool: NDArray[np.void]
     used: NDArray[np.int64]
 
@@ -64,6 +70,7 @@ def empty_running(n_rows: int = 0) -> RunningArrays:
     return RunningArrays(
         slots=empty_slots(n),
         rows=np.empty(n, ROW),
+        last_pane=np.empty((n, N_CODES), np.uint16),
         pool=np.empty(n, SEEN),
         used=np.array([0, 0, EMPTY, 0], np.int64),
     )
@@ -76,6 +83,7 @@ def grow_running(running: RunningArrays, seed: np.uint64) -> None:
         resize(running.pool, larger(len(running.pool)))
     if n_rows == len(running.rows):
         grow_table(running.slots, running.rows, seed)
+        running.last_pane.resize((len(running.rows), N_CODES), refcheck=False)
 
 
 @kernel
@@ -119,7 +127,7 @@ def add_row(running: RunningArrays, high: np.uint64, low: np.uint64, at: np.uint
     row = running.rows[index]
     row["high"], row["low"] = high, low
     row["events"] = row["clicks"] = row["categories"] = row["n_saturated"] = 0
-    row["head"] = EMPTY
+    row["coded"], row["head"] = 0, EMPTY
     return index
 
 
@@ -179,10 +187,35 @@ def lowest_bit(word: np.uint64) -> Int:
 
 
 @kernel
+def see_coded(running: RunningArrays, index: Int, coded: np.uint64, pane: Int) -> None:
+    """Note that the pane has the categories with these codes."""
+    row, last_pane = running.rows[index], running.last_pane[index]
+    new = coded & ~row["coded"]
+    row["coded"] |= coded
+    while new:
+        row["categories"] += 1
+        new &= new - np.uint64(1)
+    while coded:
+        last_pane[lowest_bit(coded)] = pane & LOW_BITS
+        coded &= coded - np.uint64(1)
+
+
+@kernel
+def unsee_coded(running: RunningArrays, index: Int, coded: np.uint64, pane: Int) -> None:
+    """Drop those of these categories that no later pane has seen."""
+    row, last_pane = running.rows[index], running.last_pane[index]
+    while coded:
+        code = lowest_bit(coded)
+        if last_pane[code] == pane & LOW_BITS:
+            row["coded"] &= ~(np.uint64(1) << np.uint64(code))
+            row["categories"] -= 1
+        coded &= coded - np.uint64(1)
+
+
+@kernel
 def add_pane(
     running: RunningArrays,
     pane: PaneArrays,
-    codes: Codes,
     number: Int,
     seed: np.uint64,
     first: Int,
@@ -201,11 +234,7 @@ def add_pane(
             if running.used[N_ROWS] == len(running.rows):
                 return key
             index = add_row(running, old["high"], old["low"], at)
-        coded = old["coded"]
-        while coded:
-            if not see(running, index, codes.values[lowest_bit(coded)], number):
-                return key
-            coded &= coded - np.uint64(1)
+        see_coded(running, index, old["coded"], number)
         entry = old["head"]
         while entry != EMPTY:
             if not see(running, index, pane.pool[entry]["value"], number):
@@ -221,9 +250,7 @@ def add_pane(
 
 
 @kernel
-def take_out_pane(
-    running: RunningArrays, pane: PaneArrays, codes: Codes, number: Int, seed: np.uint64
-) -> None:
+def take_out_pane(running: RunningArrays, pane: PaneArrays, number: Int, seed: np.uint64) -> None:
     """Take the keys of pane `number` out again; those panes that were added before it are out."""
     highs, lows = running.rows["high"], running.rows["low"]
     high, low = pane.keys["high"][: pane.used[0]], pane.keys["low"][: pane.used[0]]
@@ -234,10 +261,7 @@ def take_out_pane(
             look_ahead(running.slots, lows, high[key:], low[key:], seed, begin, touched)
         old = pane.keys[key]
         index, _ = find_from(running.slots, highs, lows, old["high"], old["low"], begin[ahead])
-        coded = old["coded"]
-        while coded:
-            unsee(running, index, codes.values[lowest_bit(coded)], number)
-            coded &= coded - np.uint64(1)
+        unsee_coded(running, index, old["coded"], number)
         entry = old["head"]
         while entry != EMPTY:
             unsee(running, index, pane.pool[entry]["value"], number)
@@ -262,14 +286,17 @@ def copy_rows(running: RunningArrays, into: RunningArrays, seed: np.uint64, firs
             if into.used[N_ROWS] == len(into.rows):
                 return index
             target = add_row(into, old["high"], old["low"], at)
+        row = into.rows[target]
+        row["coded"] = old["coded"]
+        into.last_pane[target] = running.last_pane[index]
         entry = old["head"]
         while entry != EMPTY:
             seen = running.pool[entry]
             if not see(into, target, seen["value"], seen["last_pane"]):
                 return index
             entry = seen["next"]
-        row = into.rows[target]
         row["events"], row["clicks"] = old["events"], old["clicks"]
+        row["categories"] = old["categories"]
         row["n_saturated"] = old["n_saturated"]
         into.used[N_EMPTY] -= 1
     n_rows: Int = running.used[N_ROWS]

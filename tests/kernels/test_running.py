@@ -67,7 +67,7 @@ def window_of(arrays: dict[int, PaneArrays], first: int, last: int) -> dict[int,
 )
 def test_each_window_counts_what_its_panes_hold(panes, n_panes, steps, n_used):
     codes, first = codes_with(n_used), -8
-    running, arrays = RunningWindow(codes, SEED), arrays_of(panes, codes)
+    running, arrays = RunningWindow(SEED), arrays_of(panes, codes)
     for step in steps:
         first += step
         last = first + n_panes - 1
@@ -78,7 +78,7 @@ def test_each_window_counts_what_its_panes_hold(panes, n_panes, steps, n_used):
 @settings(max_examples=sized(50, 20))
 @given(st.lists(pane_events, min_size=4, max_size=8), st.integers(0, 3))
 def test_making_the_table_anew_changes_nothing(panes, after):
-    running, numbered = RunningWindow(NO_CODES_LEFT, SEED), dict(enumerate(panes))
+    running, numbered = RunningWindow(SEED), dict(enumerate(panes))
     arrays = arrays_of(numbered)
     for first in range(len(panes) - 2):
         running.move_to(window_of(arrays, first, first + 2), first)
@@ -88,7 +88,7 @@ def test_making_the_table_anew_changes_nothing(panes, after):
 
 
 def test_many_addresses_come_and_go_and_the_table_stays_small():
-    n, running = sized(3_000, 150), RunningWindow(NO_CODES_LEFT, SEED)
+    n, running = sized(3_000, 150), RunningWindow(SEED)
     panes = defaultdict(
         list,
         {
