@@ -7,7 +7,7 @@ refused before anything is connected. Nothing here reads files, the environment 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from engine.networks import ALLOWED, NAMED, spans_of
 from engine.schema import (
@@ -24,7 +24,7 @@ from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
 from engine.windows import Window, window_of
 
-ON_HISTORY = ("evaluate", "check")
+ON_HISTORY = ("evaluate", "check", "sweep")
 TASKS = ("replay", *ON_HISTORY)
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)
@@ -189,6 +189,20 @@ class CheckConf(Group):
 
 
 @dataclass
+class SweepConf(Group):
+    """Which thresholds task=sweep tries, and what it looks for."""
+
+    key: ClassVar[str] = "sweep"
+    sets: Annotated[int, Range(1, 1_000_000), "most sets of thresholds to try"] = 10_000
+    values: Annotated[dict[str, Any], "by rule: a list of values for each of its thresholds"] = (
+        field(default_factory=dict)
+    )
+    max_people_share: Annotated[float, Range(0, 1), "with labels: of people, flagged"] = 0.005
+    max_flagged: Annotated[int | None, COUNT, "without: addresses; null: 0.5 % of them"] = None
+    rules: Annotated[str | None, "file for the rules with the best thresholds"] = None
+
+
+@dataclass
 class MetricsConf(Group):
     """The page with metrics and health."""
 
@@ -246,6 +260,7 @@ class AppConf(Group):
     replay: ReplayConf = field(default_factory=ReplayConf)
     report: ReportConf = field(default_factory=ReportConf)
     check: CheckConf = field(default_factory=CheckConf)
+    sweep: SweepConf = field(default_factory=SweepConf)
     record: RecordConf = field(default_factory=RecordConf)
     metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)

@@ -53,7 +53,7 @@ LAYERS = {
     },
     "batch": {"batch"},
     "kernels": {"kernels"},
-    "rules": {"rule_expressions", "rule_programs", "rule_trees", "rules"},
+    "rules": {"rule_expressions", "rule_programs", "rule_thresholds", "rule_trees", "rules"},
     "config": {"config", "kafka_properties", "sink_config", "source_config"},
     "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema", "windows"},
     "errors": {"errors"},

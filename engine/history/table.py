@@ -17,18 +17,22 @@ Figures = Mapping[str, Any]
 
 def report_text(report: Figures, *, color: bool, width: int) -> str:
     """Return the report as aligned text; plain without `color`."""
+    parts: list[Table | str] = [whole(report), "", by_rule(report["rules"]), ""]
+    return rendered(*parts, *wrong_lines(report), *missed_lines(report), color=color, width=width)
+
+
+def rendered(*parts: Table | str, color: bool, width: int) -> str:
+    """Return tables and lines as text; plain without `color`."""
     out = io.StringIO()
     console = Console(
         file=out,
         width=width,
         force_terminal=color,
         color_system="standard" if color else None,
+        highlight=False,
     )
-    for part in (whole(report), by_rule(report["rules"])):
+    for part in parts:
         console.print(part)
-        console.print()
-    for line in [*wrong_lines(report), *missed_lines(report)]:
-        console.print(line, highlight=False)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 

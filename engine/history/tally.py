@@ -38,6 +38,7 @@ class Tally:
         self._windows = [np.zeros(0, np.int64) for _ in rules.windows]
         self._fired: list[pl.DataFrame] = [pl.DataFrame(schema=FIRED)]
         self._n_fired_rows = 0
+        self.n_windows = 0
 
     def add(self, outcome: Outcome) -> None:
         """Note what a batch held and what it led to."""
@@ -50,7 +51,8 @@ class Tally:
     def _note(self, verdicts: Verdicts) -> None:
         kind = self._kinds[verdicts.end_s - verdicts.start_s]
         if verdicts.final:
-            self._count_windows(kind, self._places(verdicts.frame))
+            self.n_windows += verdicts.last
+            self._count_windows(kind, self.places(verdicts.frame))
         fired = verdicts.frame.filter(pl.col("mask") != 0)
         if len(fired) == 0:
             return
@@ -58,7 +60,7 @@ class Tally:
         decided_s = pl.lit(verdicts.end_s + self._delay_s) if verdicts.final else crossed_s
         self._fired.append(
             fired.select(
-                place=pl.Series(self._places(fired)),
+                place=pl.Series(self.places(fired)),
                 kind=pl.lit(kind, pl.UInt8),
                 mask="mask",
                 windows=pl.lit(int(verdicts.final), pl.UInt32),
@@ -75,7 +77,8 @@ class Tally:
         self._fired = [self.fired()]
         self._n_fired_rows = 0
 
-    def _places(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+    def places(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """Return the place of each row's address."""
         words = (frame["high"].to_numpy(), frame["low"].to_numpy())
         return places_of(self._watched, self._seed, *words)
 

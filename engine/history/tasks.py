@@ -12,10 +12,13 @@ from engine.assembly import decode_options_of
 from engine.batch.journal import settings_of
 from engine.config import AppConf
 from engine.errors import DifferenceError
+from engine.history.aggregates import Aggregates
 from engine.history.check import findings, kept_report
 from engine.history.evaluation import evaluate, evidence_of
 from engine.history.span import SEED, Span
-from engine.history.table import report_text
+from engine.history.sweep import combinations_of, surface
+from engine.history.sweep_report import front_table, report_of, rules_text
+from engine.history.table import rendered, report_text
 from engine.history.tally import Tally
 from engine.history.verification import Verification
 from engine.kafka.history import TopicHistory
@@ -26,7 +29,7 @@ from engine.rule_windows import window_spec
 from engine.rules import RuleSet
 from engine.source_config import FileConf, KafkaConf
 from engine.state import State
-from engine.terminal.summary import write_json
+from engine.terminal.summary import write_json, write_text
 
 PLAIN_WIDTH = 120
 
@@ -60,6 +63,35 @@ def check(conf: AppConf, span: Span) -> None:
         raise DifferenceError(problem)
 
 
+def sweep(conf: AppConf, span: Span) -> None:
+    """Do task=sweep; its best rules go to stdout last, and to `sweep.rules`."""
+    limits = {"n_sets": conf.sweep.sets, "max_categories": conf.window.max_categories}
+    combinations = combinations_of(span.rules, conf.sweep.values, **limits)
+    aggregates = Aggregates(Tally(span.rules, delay_s=span.delay_s))
+    for outcome in span.outcomes():
+        aggregates.add(outcome)
+    evidence = evidence_of(aggregates.tally, labels_of(conf))
+    found = surface(aggregates, combinations, evidence.people["is_bot"])
+    report = report_of(
+        found, max_people_share=conf.sweep.max_people_share, max_flagged=conf.sweep.max_flagged
+    )
+    keep(conf, report)
+    if conf.view != "none":
+        print(rendered(front_table(report), color=sys.stdout.isatty(), width=PLAIN_WIDTH))
+    if report["best"] is None:
+        problem = "sweep: no set flags as few as is allowed; raise the limit, or try other values"
+        raise DifferenceError(problem)
+    text = rules_text(found, report["best"], conf.rules.rules)
+    print(text, end="")
+    if conf.sweep.rules is not None:
+        write_text(conf.sweep.rules, text, key="sweep.rules")
+
+
+def labels_of(conf: AppConf) -> Labels:
+    """Return the labels, none where no file is named."""
+    return Labels([]) if conf.labels is None else load_labels(conf.labels)
+
+
 def keep(conf: AppConf, report: dict[str, Any]) -> None:
     """Write the files of `report`."""
     if conf.report.json is not None:
@@ -68,13 +100,13 @@ def keep(conf: AppConf, report: dict[str, Any]) -> None:
 
 def evaluation(conf: AppConf, span: Span) -> dict[str, Any]:
     """Return the report of an evaluation by the labels, or without any."""
-    labels = Labels([]) if conf.labels is None else load_labels(conf.labels)
     tally = Tally(span.rules, delay_s=span.delay_s)
     for outcome in span.outcomes():
         tally.add(outcome)
     summary = span.metrics.summary()
-    read = {name: summary[name] for name in ("events", "late", "rejected", "windows", "seconds")}
-    return {"read": read, **evaluate(evidence_of(tally, labels))}
+    read = {name: summary[name] for name in ("events", "late", "rejected", "seconds")}
+    read["windows"] = tally.n_windows
+    return {"read": read, **evaluate(evidence_of(tally, labels_of(conf)))}
 
 
 def verify(conf: AppConf, rules: RuleSet) -> None:
@@ -108,4 +140,5 @@ def pairs_of(conf: AppConf) -> Pairs:
 BY_TASK: dict[str, Callable[[AppConf, Span], None]] = {
     "evaluate": show_evaluation,
     "check": check,
+    "sweep": sweep,
 }

@@ -1,0 +1,158 @@
+"""What a sweep found: the front of what can be had, the set to take, and its rules as YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.table import Table
+
+from engine.config import RuleConf
+from engine.history.evaluation import score
+from engine.history.sweep import Surface
+from engine.history.table import figure, percent, plain_table
+from engine.rule_thresholds import thresholds, with_thresholds
+from engine.rule_trees import canonical
+from engine.terminal.readings import number
+
+BOTS, PEOPLE, ALL = range(3)
+N_SHOWN = 20
+USUAL_SHARE = 0.005
+Figures = dict[str, Any]
+
+
+def report_of(found: Surface, *, max_people_share: float, max_flagged: int | None) -> Figures:
+    """Return the figures of a sweep; with labels a front of recall, else the flagged addresses."""
+    labelled = bool(found.totals[BOTS] and found.totals[PEOPLE])
+    if labelled:
+        best = best_by_labels(found, max_people_share * int(found.totals[PEOPLE]))
+    else:
+        budget = int(USUAL_SHARE * found.totals[ALL]) if max_flagged is None else max_flagged
+        best = best_by_budget(found, budget)
+    return {
+        "sets": len(found.sets),
+        "addresses": int(found.totals[ALL]),
+        "written": set_of(found, found.written),
+        "best": None if best is None else set_of(found, best),
+        "front": [set_of(found, index) for index in front(found)] if labelled else [],
+        "by_threshold": list(by_threshold(found)),
+    }
+
+
+def set_of(found: Surface, index: int) -> Figures:
+    """Return what one set flags, and its thresholds by rule."""
+    bots, people, flagged = (int(n) for n in found.counts[index])
+    n_bots, n_people = int(found.totals[BOTS]), int(found.totals[PEOPLE])
+    values = zip(found.rules, found.values(index), strict=True)
+    return {
+        "thresholds": {rule.name: list(one) for rule, one in values},
+        "flagged": flagged,
+        **score(caught=bots, wrong=people, bots=n_bots, people=n_people),
+    }
+
+
+def best_by_labels(found: Surface, most_people: float) -> int | None:
+    """Return the set that catches most bots with so few people; then fewest, then least changed."""
+    allowed = np.flatnonzero(found.counts[:, PEOPLE] <= most_people)
+    return _first(found, allowed, -found.counts[allowed, BOTS], found.counts[allowed, PEOPLE])
+
+
+def best_by_budget(found: Surface, most: int) -> int | None:
+    """Return the set that flags most addresses within the budget; of equals the least changed."""
+    allowed = np.flatnonzero(found.counts[:, ALL] <= most)
+    return _first(found, allowed, -found.counts[allowed, ALL])
+
+
+def _first(found: Surface, allowed: Any, *keys: Any) -> int | None:
+    """Return the first of the allowed sets by these keys, then by how far it is from as written."""
+    if len(allowed) == 0:
+        return None
+    changed = np.array([distance(found, int(index)) for index in allowed])
+    return int(allowed[np.lexsort((changed, *reversed(keys)))[0]])
+
+
+def distance(found: Surface, index: int) -> float:
+    """Return how far a set is from what is written: the sum of the logarithms of the ratios."""
+    total = 0.0
+    for tried, rule in zip(found.values(index), found.rules, strict=True):
+        for value, written in zip(tried, thresholds(rule.tree), strict=True):
+            total += abs(math.log((abs(value) + 1e-9) / (abs(written) + 1e-9)))
+    return total
+
+
+def front(found: Surface) -> list[int]:
+    """Return the sets of which none has both fewer people and more bots, by their people."""
+    order = np.lexsort((-found.counts[:, BOTS], found.counts[:, PEOPLE]))
+    kept, most = [], -1
+    for index in order.tolist():
+        if found.counts[index, BOTS] > most:
+            kept.append(index)
+            most = int(found.counts[index, BOTS])
+    return kept
+
+
+def by_threshold(found: Surface) -> Iterator[Figures]:
+    """Yield how many addresses are flagged by each value of a threshold, the others as written."""
+    at = found.sets[found.written]
+    for r, rule in enumerate(found.rules):
+        written = found.combinations[r][at[r]]
+        same_others = (np.delete(found.sets, r, axis=1) == np.delete(at, r)).all(axis=1)
+        rows = {found.combinations[r][found.sets[i, r]]: i for i in np.flatnonzero(same_others)}
+        for place, now in enumerate(written):
+            line = sorted(one for one in rows if differs_at(one, written) <= {place})
+            flagged = [[one[place], int(found.counts[rows[one], ALL])] for one in line]
+            yield {"rule": rule.name, "number": place + 1, "written": now, "flagged": flagged}
+
+
+def differs_at(tried: Sequence[float], written: Sequence[float]) -> set[int]:
+    """Return the places at which two combinations have other values."""
+    return {i for i, (a, b) in enumerate(zip(tried, written, strict=True)) if a != b}
+
+
+def rules_text(found: Surface, best: Figures, confs: Sequence[RuleConf]) -> str:
+    """Return the rules with the thresholds of a set, as a file for rules.path."""
+    trees = {
+        rule.name: canonical(with_thresholds(rule.tree, best["thresholds"][rule.name]))
+        for rule in found.rules
+    }
+    rules = [asdict(conf) | {"when": trees.get(conf.name, conf.when)} for conf in confs]
+    kept = [{key: value for key, value in rule.items() if value is not None} for rule in rules]
+    return yaml.safe_dump({"rules": kept}, sort_keys=False, width=100)
+
+
+def front_table(report: Figures) -> Table:
+    """Return the front, or by each threshold what is flagged where there are no labels."""
+    if not report["front"]:
+        return threshold_table(report)
+    table = plain_table("set", "precision", "recall", "caught", "people flagged", "share")
+    shown = [("as written", report["written"]), *every_nth(report["front"])]
+    for name, one in shown:
+        table.add_row(
+            name,
+            *(figure(one[key]) for key in ("precision", "recall")),
+            number(one["caught"]),
+            number(one["wrongly_flagged"]),
+            percent(one["wrongly_flagged_share"]),
+        )
+    return table
+
+
+def every_nth(found: list[Figures]) -> list[tuple[str, Figures]]:
+    """Return some of the front, its ends included."""
+    picks = sorted({round(i) for i in np.linspace(0, len(found) - 1, N_SHOWN).tolist()})
+    return [(f"front {pick + 1} of {len(found)}", found[pick]) for pick in picks]
+
+
+def threshold_table(report: Figures) -> Table:
+    """Return how many addresses each value of each threshold flags."""
+    table = plain_table("threshold", "value", "flagged")
+    for one in report["by_threshold"]:
+        for value, flagged in one["flagged"]:
+            mark = " (as written)" if value == one["written"] else ""
+            name = f"{one['rule']} {one['number']}{mark}"
+            table.add_row(name, f"{value:g}", number(flagged))
+    return table
