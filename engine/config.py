@@ -24,7 +24,7 @@ from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
 from engine.windows import Window, window_of
 
-ON_HISTORY = ("evaluate", "check", "sweep")
+ON_HISTORY = ("evaluate", "check", "sweep", "lint")
 TASKS = ("replay", *ON_HISTORY)
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)

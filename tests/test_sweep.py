@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from engine.allowlist import Allowlist
 from engine.errors import ConfigError
-from engine.history.aggregates import Aggregates
+from engine.history.aggregates import ROWS, Aggregates
 from engine.history.evaluation import evidence_of
 from engine.history.span import Span
 from engine.history.sweep import Surface, combinations_of, surface
@@ -202,10 +202,9 @@ def engine(*words: str) -> subprocess.CompletedProcess[str]:
 def test_counts_of_an_address_that_repeat_are_kept_once() -> None:
     aggregates = Aggregates(Tally(rule_set(compose(["rules=fast"], environ={})), delay_s=10))
     assert len(aggregates.counted(10).places) == 0
-    frame = pl.DataFrame({"place": [0, 1, 0], "key": [5 << 40 | 2 << 16 | 3] * 3})
-    rows = frame.cast({"place": pl.Int64, "key": pl.UInt64})
-    aggregates._rows[10] = [rows]
+    frame = pl.DataFrame({"place": [0, 1, 0], "key": [5 << 40 | 2 << 16 | 3] * 3, "windows": 1})
+    aggregates._rows[10] = [frame.cast(ROWS)]
     found = aggregates.counted(10)
-    assert sorted(found.places.tolist()) == [0, 1]
+    assert dict(zip(found.places.tolist(), found.windows.tolist(), strict=True)) == {0: 2, 1: 1}
     counts = (found.events, found.clicks, found.categories)
     assert [one.tolist() for one in counts] == [[5], [2], [3]]

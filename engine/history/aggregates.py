@@ -16,17 +16,20 @@ from engine.history.tally import Tally
 from engine.state import Outcome
 
 COMPACT_ROWS = 4_000_000
+ROWS = {"place": pl.Int64, "key": pl.UInt64, "windows": pl.Int64}
+ONE = pl.lit(1, pl.Int64)
 EVENTS_BIT, CLICKS_BIT, MOST = 40, 16, (1 << 24) - 1
 
 
 class Counted(NamedTuple):
-    """The windows of one kind: whose, and which of the distinct counts each has.
+    """The windows of one kind: whose, which of the distinct counts they have, and how many do.
 
-    places, triples int64[rows]; events, clicks, categories uint32[n]: the distinct counts.
+    places, triples, windows int64[rows]; events, clicks, categories uint32[n]: the distinct counts.
     """
 
     places: NDArray[np.int64]
     triples: NDArray[np.int64]
+    windows: NDArray[np.int64]
     events: NDArray[np.uint32]
     clicks: NDArray[np.uint32]
     categories: NDArray[np.uint32]
@@ -52,24 +55,30 @@ class Aggregates:
         length_s, frame = verdicts.end_s - verdicts.start_s, verdicts.frame
         packed = [pl.col(name).cast(pl.UInt64).clip(0, MOST) for name in ("events", "clicks")]
         key = packed[0] * (1 << EVENTS_BIT) + packed[1] * (1 << CLICKS_BIT) + pl.col("categories")
-        rows = frame.select(place=pl.Series(self.tally.places(frame)), key=key)
+        rows = frame.select(place=pl.Series(self.tally.places(frame)), key=key, windows=ONE)
         parts = self._rows.setdefault(length_s, [])
         parts.append(rows)
         self._n_rows[length_s] = self._n_rows.get(length_s, 0) + len(rows)
         if self._n_rows[length_s] > COMPACT_ROWS:
-            parts[:] = [pl.concat(parts).unique()]
+            parts[:] = [summed(parts)]
             self._n_rows[length_s] = len(parts[0]) // 2  # so that it may grow before the next time
 
     def counted(self, length_s: int) -> Counted:
         """Return the windows of this length, those of an address with equal counts only once."""
-        empty = pl.DataFrame(schema={"place": pl.Int64, "key": pl.UInt64})
-        rows = pl.concat([empty, *self._rows.get(length_s, [])]).unique()
+        rows = summed(self._rows.get(length_s, []))
         keys = rows["key"].unique().sort().to_numpy()
         triples = np.searchsorted(keys, rows["key"].to_numpy())
         return Counted(
             rows["place"].to_numpy(),
             triples.astype(np.int64),
+            rows["windows"].to_numpy(),
             (keys >> np.uint64(EVENTS_BIT)).astype(np.uint32),
             (keys >> np.uint64(CLICKS_BIT) & np.uint64(MOST)).astype(np.uint32),
             (keys & np.uint64(0xFFFF)).astype(np.uint32),
         )
+
+
+def summed(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of all parts, those of an address with equal counts as one."""
+    rows = pl.concat([pl.DataFrame(schema=ROWS), *parts])
+    return rows.group_by("place", "key").agg(pl.sum("windows"))

@@ -15,6 +15,7 @@ from engine.errors import DifferenceError
 from engine.history.aggregates import Aggregates
 from engine.history.check import findings, kept_report
 from engine.history.evaluation import evaluate, evidence_of
+from engine.history.lint import findings_of
 from engine.history.span import SEED, Span
 from engine.history.sweep import combinations_of, surface
 from engine.history.sweep_report import front_table, report_of, rules_text
@@ -87,6 +88,21 @@ def sweep(conf: AppConf, span: Span) -> None:
         write_text(conf.sweep.rules, text, key="sweep.rules")
 
 
+def lint(conf: AppConf, span: Span) -> None:
+    """Do task=lint."""
+    aggregates = Aggregates(Tally(span.rules, delay_s=span.delay_s))
+    for outcome in span.outcomes():
+        aggregates.add(outcome)
+    evidence = evidence_of(aggregates.tally, labels_of(conf))
+    found = list(findings_of(aggregates, evidence, max_categories=conf.window.max_categories))
+    keys = {rule.name: f"rules.rules[{i}].when" for i, rule in enumerate(conf.rules.rules)}
+    keep(conf, {"findings": [{"key": keys[one.rule], **one._asdict()} for one in found]})
+    for one in found:
+        print(f"{keys[one.rule]}: {one.rule}: {one.text}")
+    if not found:
+        print(f"nothing found in {len(span.rules.rules)} rules")
+
+
 def labels_of(conf: AppConf) -> Labels:
     """Return the labels, none where no file is named."""
     return Labels([]) if conf.labels is None else load_labels(conf.labels)
@@ -141,4 +157,5 @@ BY_TASK: dict[str, Callable[[AppConf, Span], None]] = {
     "evaluate": show_evaluation,
     "check": check,
     "sweep": sweep,
+    "lint": lint,
 }
