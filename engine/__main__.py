@@ -107,9 +107,13 @@ def check_files(conf: AppConf) -> None:
         load_labels(conf.labels)
     elif conf.task == "evaluate":
         raise ConfigError(key="labels", problem="task=evaluate needs a file of labels; give one")
-    for key, path in (("summary.json", conf.summary.json), ("report.json", conf.report.json)):
+    report = conf.report
+    written = {"summary.json": conf.summary.json, "report.json": report.json}
+    for key, path in {**written, "report.html": report.html}.items():
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ConfigError(key, f"'{path}' cannot be written: there is no such folder")
+        if path is not None and Path(path).is_dir():
+            raise ConfigError(key, f"'{path}' cannot be written: it is a folder; name a file in it")
 
 
 def view_kind(conf: AppConf) -> str:

@@ -166,6 +166,7 @@ class ReportConf(Group):
 
     key: ClassVar[str] = "report"
     json: Annotated[str | None, "file for the figures of a task on history"] = None
+    html: Annotated[str | None, "file for the page of task=evaluate"] = None
 
 
 @dataclass

@@ -69,6 +69,7 @@ def of_rule(evidence: Evidence, index: int, rule: Rule) -> Figures:
     alone = flagged(evidence, mask).join(flagged(evidence, others), on="place", how="anti")
     return {
         "name": rule.name,
+        "description": rule.description,
         "when": rule.when,
         "mode": rule.mode,
         "window": str(rule.window),

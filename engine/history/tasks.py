@@ -16,6 +16,8 @@ from engine.history.aggregates import Aggregates
 from engine.history.check import findings, kept_report
 from engine.history.evaluation import evaluate, evidence_of
 from engine.history.lint import findings_of
+from engine.history.page import page_of
+from engine.history.points import points
 from engine.history.span import SEED, Span
 from engine.history.sweep import combinations_of, surface
 from engine.history.sweep_report import front_table, report_of, rules_text
@@ -47,6 +49,8 @@ def show_evaluation(conf: AppConf, span: Span) -> None:
     """Do task=evaluate."""
     report = evaluation(conf, span)
     keep(conf, report)
+    if conf.report.html is not None:
+        write_text(conf.report.html, page_of(report), key="report.html")
     if conf.view != "none":
         print(report_text(report, color=sys.stdout.isatty(), width=PLAIN_WIDTH))
 
@@ -119,10 +123,15 @@ def evaluation(conf: AppConf, span: Span) -> dict[str, Any]:
     tally = Tally(span.rules, delay_s=span.delay_s)
     for outcome in span.outcomes():
         tally.add(outcome)
+    evidence = evidence_of(tally, labels_of(conf))
+    return {"read": read_by(span, tally), **evaluate(evidence), **points(evidence)}
+
+
+def read_by(span: Span, tally: Tally) -> dict[str, Any]:
+    """Return what was read."""
     summary = span.metrics.summary()
     read = {name: summary[name] for name in ("events", "late", "rejected", "seconds")}
-    read["windows"] = tally.n_windows
-    return {"read": read, **evaluate(evidence_of(tally, labels_of(conf)))}
+    return read | {"windows": tally.n_windows}
 
 
 def verify(conf: AppConf, rules: RuleSet) -> None:
