@@ -53,7 +53,14 @@ LAYERS = {
     },
     "batch": {"batch"},
     "kernels": {"kernels"},
-    "rules": {"rule_expressions", "rule_programs", "rule_thresholds", "rule_trees", "rules"},
+    "rules": {
+        "rule_expressions",
+        "rule_margins",
+        "rule_programs",
+        "rule_thresholds",
+        "rule_trees",
+        "rules",
+    },
     "config": {"config", "kafka_properties", "sink_config", "source_config"},
     "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema", "windows"},
     "errors": {"errors"},
@@ -61,7 +68,15 @@ LAYERS = {
 DEPTH = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names}
 
 # Pure layers get plain values: no config object, no clock, no chance, no network, no file.
-PURE = {"batch", "kernels", "rule_expressions", "rule_programs", "rule_trees", "rules"}
+PURE = {
+    "batch",
+    "kernels",
+    "rule_expressions",
+    "rule_margins",
+    "rule_programs",
+    "rule_trees",
+    "rules",
+}
 TAKES_NO_CONFIG = {"batch", "kernels"}
 EFFECTS = {
     "asyncio",
