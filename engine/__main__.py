@@ -107,6 +107,8 @@ def check_files(conf: AppConf) -> None:
         load_labels(conf.labels)
     elif conf.task == "evaluate":
         raise ConfigError(key="labels", problem="task=evaluate needs a file of labels; give one")
+    if conf.task == "explain" and conf.address is None:
+        raise ConfigError(key="address", problem="task=explain needs an address; give one")
     report = conf.report
     written = {"summary.json": conf.summary.json, "report.json": report.json}
     for key, path in {**written, "report.html": report.html}.items():

@@ -24,7 +24,7 @@ from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
 from engine.windows import Window, window_of
 
-ON_HISTORY = ("evaluate", "check", "sweep", "lint")
+ON_HISTORY = ("evaluate", "check", "sweep", "lint", "explain")
 TASKS = ("replay", *ON_HISTORY)
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)
@@ -248,6 +248,7 @@ class AppConf(Group):
     runner: Annotated[str, OneOf("local"), "where to do it"] = "local"
     view: Annotated[str, OneOf("auto", "live", "plain", "none"), "what is shown"] = "auto"
     accept_state_change: Annotated[bool, "go on although windows or fields changed"] = False
+    address: Annotated[str | None, "whom task=explain explains"] = None
     labels: Annotated[str | None, "CSV of address,label: measure the verdicts by it"] = None
     source: SourceConf = field(default_factory=KafkaConf)
     batch: BatchConf = field(default_factory=BatchConf)
@@ -279,6 +280,10 @@ class AppConf(Group):
             self._check_verify()
         elif self.task == "replay":
             self._check_replay()
+        if self.address is not None and ("/" in self.address or not is_network(self.address)):
+            raise refusal(key="address", value=self.address, allowed="an IPv4 or IPv6 address")
+        if self.report.html is not None and self.task != "evaluate":
+            raise refusal(key="report.html", value=self.report.html, allowed="only task=evaluate")
         if self.task != "run" and self.deploy.kind == "embedded":
             raise refusal(key="task", value=self.task, allowed="only run with deploy=embedded")
 

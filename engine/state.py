@@ -10,7 +10,9 @@ import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import (
@@ -32,6 +34,7 @@ from engine.sources import Assigned, Batch
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
+NONE_ACCEPTED = np.zeros(0, np.bool_)
 
 Checkpoints = dict[int, tuple[int, Checkpoint]]
 
@@ -39,8 +42,8 @@ Checkpoints = dict[int, tuple[int, Checkpoint]]
 class Outcome(NamedTuple):
     """What one batch led to: verdicts to write in this order, and what may be committed then.
 
-    events: what the batch held, late events too; step: what was done with it. The last outcome of
-    a batch has both.
+    events: what the batch held, late events too; accepted: which of them count; step: what was
+    done with it. The last outcome of a batch has all three.
     """
 
     epoch: int
@@ -50,6 +53,7 @@ class Outcome(NamedTuple):
     ended: bool
     events: pl.DataFrame = NO_EVENTS
     step: Step | None = None
+    accepted: NDArray[np.bool_] = NONE_ACCEPTED
 
 
 class State:
@@ -129,7 +133,14 @@ class State:
         checkpoints = windows.checkpoints() if due else None
         step = self._step_of(batch, n_late=windows.n_late - n_late)
         yield Outcome(
-            batch.epoch, verdicts, decoded.rejects, checkpoints, batch.ended, decoded.events, step
+            batch.epoch,
+            verdicts,
+            decoded.rejects,
+            checkpoints,
+            batch.ended,
+            decoded.events,
+            step,
+            windows.accepted,
         )
 
     def _step_of(self, batch: Batch, *, n_late: int) -> Step:

@@ -80,6 +80,7 @@ class OpenWindows:
         self.lateness = np.zeros((3, n_partitions), np.int64)
         self.watermark_s = self.closed_s = self.restored_s = NEVER
         self.n_late_after_idle = self.n_replayed = self.n_overflow = 0
+        self.accepted = np.zeros(0, np.bool_)  # of the frame that was added last
         self._sizes_s = np.array(spec.kinds, np.int64).T.copy()
         codes = empty_codes()
         self.stores = [
@@ -111,9 +112,9 @@ class OpenWindows:
         self.n_late_after_idle += int(np.count_nonzero(result.action == LATE_AFTER_IDLE))
         self.n_replayed += int(np.count_nonzero(result.action == REPLAYED))
         marked = events.with_columns(pmax_before=pl.Series(result.pmax_before))
-        accepted = result.action == ACCEPTED
-        if not accepted.all():
-            marked = marked.filter(pl.Series(accepted))
+        self.accepted = result.action == ACCEPTED
+        if not self.accepted.all():
+            marked = marked.filter(pl.Series(self.accepted))
         budget = np.array([self.spec.max_keys - self.n_keys, 0], np.int64)
         found = [
             verdicts

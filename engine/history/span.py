@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.allowlist import Allowlist
 from engine.assembly import build_breaker, build_range, decode_options_of, nobody
+from engine.batch.decode import Records
 from engine.batch.verdict import Verdicts
 from engine.config import AppConf
 from engine.guards import Guards
@@ -21,7 +22,7 @@ from engine.history.ahead import ahead
 from engine.metrics import Metrics
 from engine.rule_windows import window_spec
 from engine.rules import RuleSet
-from engine.sources import Assigned, Batch
+from engine.sources import Assigned, Batch, no_records
 from engine.state import Outcome, State
 
 SEED = 1  # only places keys in tables
@@ -32,7 +33,7 @@ class Span:
 
     def __init__(self, conf: AppConf, rules: RuleSet, allowlist: Allowlist) -> None:
         """Nothing is opened yet."""
-        self.metrics, self.rules = Metrics(), rules
+        self.metrics, self.rules, self.allowlist = Metrics(), rules, allowlist
         self.delay_s = conf.window.delay_s
         self._source = build_range(conf, rules, stopping=threading.Event())
         self._state = State(
@@ -53,17 +54,23 @@ class Span:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what each batch led to: whole windows only, without what the allowlist spares."""
+        return (outcome for outcome, _ in self.steps())
+
+    def steps(self) -> Iterator[tuple[Outcome, Records]]:
+        """Yield the same, each with the records of its batch; none from a source of events."""
         yield from ahead(self._made())
 
-    def _made(self) -> Iterator[Outcome]:
+    def _made(self) -> Iterator[tuple[Outcome, Records]]:
         self._source.open()
         self.metrics.first_fetch_s = time.monotonic()
         self._guards.before_batch()
         ended = False
         try:
             while not ended:
-                for outcome in self._advance():
-                    yield outcome._replace(verdicts=self._let_through(outcome.verdicts))
+                item = self._source.read()
+                for outcome in self._advance(item):
+                    through = self._let_through(outcome.verdicts)
+                    yield outcome._replace(verdicts=through), records_in(item)
                     ended = outcome.ended
         finally:
             self._source.close()
@@ -72,8 +79,7 @@ class Span:
     def _let_through(self, found: list[Verdicts]) -> list[Verdicts]:
         return [self._guards.let_through(one) for one in found if not one.partial]
 
-    def _advance(self) -> Iterator[Outcome]:
-        item = self._source.read()
+    def _advance(self, item: Assigned | Batch | None) -> Iterator[Outcome]:
         match item:
             case Assigned():
                 self._state.assign(item)
@@ -81,3 +87,8 @@ class Span:
                 yield from self._state.step(item._replace(finished=np.ones_like(item.finished)))
             case Batch():
                 yield from self._state.step(item)
+
+
+def records_in(item: Assigned | Batch | None) -> Records:
+    """Return the records that were read."""
+    return item.records if isinstance(item, Batch) else no_records()

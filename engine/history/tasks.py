@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from engine.allowlist import Allowlist
 from engine.assembly import decode_options_of
 from engine.batch.journal import settings_of
@@ -16,6 +18,8 @@ from engine.history.aggregates import Aggregates
 from engine.history.check import findings, kept_report
 from engine.history.evaluation import evaluate, evidence_of
 from engine.history.lint import findings_of
+from engine.history.explanation import Judge, explanation
+from engine.history.explanation_text import explanation_text
 from engine.history.page import page_of
 from engine.history.points import points
 from engine.history.span import SEED, Span
@@ -23,6 +27,7 @@ from engine.history.sweep import combinations_of, surface
 from engine.history.sweep_report import front_table, report_of, rules_text
 from engine.history.table import rendered, report_text
 from engine.history.tally import Tally
+from engine.history.trail import Trail
 from engine.history.verification import Verification
 from engine.kafka.history import TopicHistory
 from engine.labels import Labels, load_labels
@@ -124,14 +129,35 @@ def evaluation(conf: AppConf, span: Span) -> dict[str, Any]:
     for outcome in span.outcomes():
         tally.add(outcome)
     evidence = evidence_of(tally, labels_of(conf))
-    return {"read": read_by(span, tally), **evaluate(evidence), **points(evidence)}
+    read = read_by(span) | {"windows": tally.n_windows}
+    return {"read": read, **evaluate(evidence), **points(evidence)}
 
 
-def read_by(span: Span, tally: Tally) -> dict[str, Any]:
+def read_by(span: Span) -> dict[str, Any]:
     """Return what was read."""
     summary = span.metrics.summary()
-    read = {name: summary[name] for name in ("events", "late", "rejected", "seconds")}
-    return read | {"windows": tally.n_windows}
+    return {name: summary[name] for name in ("events", "late", "rejected", "seconds")}
+
+
+def explain(conf: AppConf, span: Span) -> None:
+    """Do task=explain."""
+    report = explanation_of(str(conf.address), conf, span)
+    keep(conf, report)
+    if conf.view != "none":
+        print(explanation_text(report))
+
+
+def explanation_of(address: str, conf: AppConf, span: Span) -> dict[str, Any]:
+    """Return the report about an address."""
+    trail = Trail(address)
+    for outcome, records in span.steps():
+        trail.add(outcome, records)
+    words = (np.array([word], np.uint64) for word in (trail.high, trail.low))
+    judge = Judge(
+        span.rules, trail, delay_s=span.delay_s, max_categories=conf.window.max_categories
+    )
+    found = explanation(judge, is_allowed=bool(span.allowlist.holds(*words)[0]))
+    return {"address": address, "read": read_by(span), **found}
 
 
 def verify(conf: AppConf, rules: RuleSet) -> None:
@@ -167,4 +193,5 @@ BY_TASK: dict[str, Callable[[AppConf, Span], None]] = {
     "check": check,
     "sweep": sweep,
     "lint": lint,
+    "explain": explain,
 }
