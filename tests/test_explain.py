@@ -279,3 +279,17 @@ def test_wrong_input_is_one_line(words: tuple[str, ...], wanted: str, tmp_path: 
     assert done.stdout == ""
     assert done.stderr.startswith(f"botsieve: {wanted}")
     assert done.stderr.count("\n") == 1
+
+
+def test_of_a_recorded_folder_the_decoded_fields_are_told(tmp_path: Path) -> None:
+    written(tmp_path, *(event(1, kind="click", category=7) for _ in range(11)))
+    folder, path = tmp_path / "recorded", tmp_path / "explained.json"
+    argv = [sys.executable, "-m", "engine", "source=file", "rules=fast", "sink=memory", "view=none"]
+    argv += [f"source.path={tmp_path}/log.ndjson", f"record.path={folder}"]
+    subprocess.run(argv, check=True, timeout=120)
+    done = explain(tmp_path, f"source.path={folder}", "address=192.0.2.1", f"report.json={path}")
+    assert done.returncode == 0, done.stderr
+    [case] = json.loads(path.read_text())["rules"][0]["cases"]
+    assert case["deciding_event"] == {"partition": 0, "offset": 10, "time": START_S + 1}
+    fields = {"time": START_S + 1, "category": 7, "type": "click"}
+    assert [one["record"] for one in case["events"]] == [fields] * 5
