@@ -7,8 +7,17 @@ refused before anything is connected. Nothing here reads files, the environment 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
+from engine.history_config import (
+    ON_HISTORY,
+    TASKS,
+    CheckConf,
+    RecordConf,
+    ReplayConf,
+    ReportConf,
+    SweepConf,
+)
 from engine.networks import ALLOWED, NAMED, spans_of
 from engine.schema import (
     Group,
@@ -24,8 +33,6 @@ from engine.sink_config import SinkConf, TtlConf
 from engine.source_config import LONG_S, KafkaConf, SourceConf
 from engine.windows import Window, window_of
 
-ON_HISTORY = ("evaluate", "check", "sweep", "lint", "explain")
-TASKS = ("replay", *ON_HISTORY)
 MAX_WINDOW_S = 86_400
 WINDOW_S = Range(1, MAX_WINDOW_S)
 COUNT = Range(0, 1e15)
@@ -149,58 +156,6 @@ class DeadLetterConf(Group):
     key: ClassVar[str] = "dead_letter"
     topic: Annotated[str | None, "Kafka topic for refused records"] = None
     path: Annotated[str | None, "file for refused records"] = None
-
-
-@dataclass
-class ReplayConf(Group):
-    """How far back in a topic a task goes that looks at the past."""
-
-    key: ClassVar[str] = "replay"
-    since_s: Annotated[int, Range(1, 1e9), "windows that ended since then, of a topic"] = 600
-    verify: Annotated[bool, "task=replay: decide again as record.path says, and compare"] = False
-
-
-@dataclass
-class ReportConf(Group):
-    """Where a task on history writes what it has found, if anywhere."""
-
-    key: ClassVar[str] = "report"
-    json: Annotated[str | None, "file for the figures of a task on history"] = None
-    html: Annotated[str | None, "file for the page of task=evaluate"] = None
-
-
-@dataclass
-class RecordConf(Group):
-    """The history of a run, if it is kept."""
-
-    key: ClassVar[str] = "record"
-    path: Annotated[str | None, "folder for events and journal, as Parquet"] = None
-
-
-@dataclass
-class CheckConf(Group):
-    """What task=check lets pass."""
-
-    key: ClassVar[str] = "check"
-    baseline: Annotated[str | None, "the report.json to compare with"] = None
-    max_fall: Annotated[float, Range(0, 1), "of precision and of recall"] = 0.01
-    max_changed_share: Annotated[
-        float, Range(0, 1e6), "addresses flagged now or then, not both; of those then"
-    ] = 0.1
-
-
-@dataclass
-class SweepConf(Group):
-    """Which thresholds task=sweep tries, and what it looks for."""
-
-    key: ClassVar[str] = "sweep"
-    sets: Annotated[int, Range(1, 1_000_000), "most sets of thresholds to try"] = 10_000
-    values: Annotated[dict[str, Any], "by rule: a list of values for each of its thresholds"] = (
-        field(default_factory=dict)
-    )
-    max_people_share: Annotated[float, Range(0, 1), "with labels: of people, flagged"] = 0.005
-    max_flagged: Annotated[int | None, COUNT, "without: addresses; null: 0.5 % of them"] = None
-    rules: Annotated[str | None, "file for the rules with the best thresholds"] = None
 
 
 @dataclass

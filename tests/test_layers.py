@@ -61,7 +61,7 @@ LAYERS = {
         "rule_trees",
         "rules",
     },
-    "config": {"config", "kafka_properties", "sink_config", "source_config"},
+    "config": {"config", "history_config", "kafka_properties", "sink_config", "source_config"},
     "ground": {"failpoints", "kernel_cache", "networks", "paths", "schema", "windows"},
     "errors": {"errors"},
 }

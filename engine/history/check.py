@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.config import CheckConf
 from engine.errors import ConfigError
+from engine.history_config import CheckConf
 
 N_SHOWN = 5
 Figures = Mapping[str, Any]

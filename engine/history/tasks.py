@@ -17,9 +17,9 @@ from engine.errors import DifferenceError
 from engine.history.aggregates import Aggregates
 from engine.history.check import findings, kept_report
 from engine.history.evaluation import evaluate, evidence_of
-from engine.history.lint import findings_of
 from engine.history.explanation import Judge, explanation
 from engine.history.explanation_text import explanation_text
+from engine.history.lint import findings_of
 from engine.history.page import page_of
 from engine.history.points import points
 from engine.history.span import SEED, Span
