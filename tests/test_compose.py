@@ -78,7 +78,7 @@ NOT_TYPED = ("source.path=", *(f"{key}." for key in MAPPINGS))
 def test_nothing_said_gives_the_defaults_of_the_dataclasses() -> None:
     conf, plain = asdict(composed()), asdict(AppConf())
     assert [rule["name"] for rule in conf["rules"].pop("rules")] == [
-        "event_rate", "click_view_rate",
+        "click_rate", "event_rate", "click_view_rate",
         "minute_rate", "categories_rate", "click_share", "tireless",
     ]  # fmt: skip
     del plain["rules"]["rules"]

@@ -24,7 +24,6 @@ from engine.history.span import Span
 from engine.history.sweep import Surface, combinations_of, surface
 from engine.history.sweep_report import front, report_of
 from engine.history.tally import Tally
-from engine.kernels.grid import count_bits
 from engine.labels import Labels
 from engine.rule_expressions import parse
 from engine.rule_thresholds import thresholds, with_thresholds
@@ -110,11 +109,6 @@ def test_thresholds_are_found_and_replaced(when: str, found: list[float], other:
     tree = parse(when, "when", max_categories=64)
     assert thresholds(tree) == found
     assert canonical(with_thresholds(tree, [value + 1 for value in found])) == other
-
-
-@given(st.integers(0, 2**64 - 1))
-def test_bits_are_counted(word: int) -> None:
-    assert count_bits(np.uint64(word)) == word.bit_count()
 
 
 def surface_of(counts: list[tuple[int, int]]) -> Surface:
