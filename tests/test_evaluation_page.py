@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -183,6 +184,19 @@ def test_each_bar_is_as_long_as_its_figure(page: ET.Element, report: dict[str, A
         widths = [float(one.get("width", "")) for one in by_class(svg, name)]
         read = [width / widest * max(figures) for width in widths]
         assert read == pytest.approx(wanted, abs=1e-2)
+
+
+def test_a_long_name_leaves_room_for_the_figures(page: ET.Element) -> None:
+    svg = plot(page, "People flagged, by rule")
+    width = float(svg.get("viewBox", "").split()[2])
+    rows = defaultdict(list)
+    for one in by_class(svg, "mark"):
+        rows[one.get("y")].append(one.text or "")
+    assert len(rows) == len(RULES)
+    assert all(len(name) + len(figures) <= width / 7.5 for name, figures in rows.values())
+    assert ["a" * 64 + ": "] == [
+        (one.text or "")[:66] for one in svg.iter("title") if "aaa" in (one.text or "")
+    ]
 
 
 def test_each_plot_has_words_for_who_does_not_see_it(page: ET.Element) -> None:

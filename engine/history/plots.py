@@ -22,7 +22,7 @@ from engine.history.svg import (
     title,
     upward,
 )
-from engine.terminal.readings import number
+from engine.terminal.readings import cut, number
 
 Figures = Mapping[str, Any]
 TIMES_S = {
@@ -30,7 +30,7 @@ TIMES_S = {
     **{3600: "1 h", 21_600: "6 h", 86_400: "1 d", 604_800: "7 d", 2_592_000: "30 d"},
 }
 MAX_POINTS = 2000
-MAX_CHARS = 44
+ROW_CHARS = 50  # of a name and the figures behind it
 N_FEW = 2
 MAX_MARKS = 9  # have room side by side
 ROW, BAR = 40, 12
@@ -127,15 +127,15 @@ def wrong_plot(rules: Sequence[Figures]) -> str:
 def bar(rule: Figures, top: float, right: Any) -> str:
     """Return the bar of a rule, its name above it and its figures behind it."""
     n, only = rule["by_address"]["wrongly_flagged"], rule["only_it"]["people"]
-    name = rule["name"] if len(rule["name"]) <= MAX_CHARS else rule["name"][: MAX_CHARS - 1] + "…"
     shadow = " (shadow)" if rule["mode"] == "shadow" else ""
     said = f"{number(n)}, {number(only)} of them by it alone" if only else number(n)
+    name = cut(rule["name"] + shadow, ROW_CHARS - len(said))
     begin, bar_top = right(0), top + 20
     widths = [(right(value) - begin) for value in (n, only)]
     return "".join(
         [
             title(f"{rule['name']}: {said}"),
-            text(name + shadow, x=NAMES, y=top + 13, class_="mark"),
+            text(name, x=NAMES, y=top + 13, class_="mark"),
             text(said, x=RIGHT, y=top + 13, class_="mark end"),
             line(begin, bar_top, begin, bar_top + BAR, "axis"),
             element("rect", x=begin, y=bar_top, width=widths[0], height=BAR, class_="wrong"),
