@@ -25,7 +25,6 @@ from engine.assembly import Run, decode_options_of
 from engine.config import AppConf
 from engine.embedded import Embedded
 from engine.errors import BUG_EXIT_CODE, BotsieveError, ConfigError
-from engine.history.tasks import run_on_history
 from engine.kafka.source import KafkaSource
 from engine.kernel_cache import mended
 from engine.labels import load_labels
@@ -87,6 +86,8 @@ def run_task(conf: AppConf) -> None:
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
     mended(lambda: warm_up(decode_options_of(conf), spec, rules, seed=1))
     if conf.is_on_history:
+        from engine.history.tasks import run_on_history  # noqa: PLC0415 - a run needs none of it
+
         run_on_history(conf, rules, allowlist)
         return
     with demo or nullcontext():

@@ -57,7 +57,7 @@ def test_worse_precision_and_other_addresses_fail(kept: Path) -> None:
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert "precision by address" in failed[0]
     assert "flagged addresses" in failed[-1]
-    assert "check.baseline: they are worse, or others, than" in done.stderr.splitlines()[-1]
+    assert "check.baseline: decisions are worse or others than" in done.stderr.splitlines()[-1]
 
 
 def test_worse_recall_fails_and_a_wider_limit_lets_it_pass(kept: Path) -> None:

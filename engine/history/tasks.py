@@ -69,7 +69,7 @@ def check(conf: AppConf, span: Span) -> None:
     for text, passes in found:
         print(f"{'passed' if passes else 'FAILED'}  {text}")
     if not all(passes for _, passes in found):
-        problem = f"check.baseline: they are worse, or others, than '{conf.check.baseline}' has"
+        problem = f"check.baseline: decisions are worse or others than in '{conf.check.baseline}'"
         raise DifferenceError(problem)
 
 
