@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from engine.rule_expressions import parse
 from engine.rule_thresholds import thresholds, with_thresholds
 from engine.rule_trees import canonical
 from engine.rule_windows import rule_set
+from engine.rules import RuleSet
 from engine.settings.compose import compose
 from tests import logs, naive
 from tests.naive_config import ModelConfig, ModelRule
@@ -111,9 +113,15 @@ def test_thresholds_are_found_and_replaced(when: str, found: list[float], other:
     assert canonical(with_thresholds(tree, [value + 1 for value in found])) == other
 
 
+@cache
+def fast_rules() -> RuleSet:
+    """Return rules=fast."""
+    return rule_set(compose(["rules=fast"], environ={}))
+
+
 def surface_of(counts: list[tuple[int, int]]) -> Surface:
     """Return a surface of one rule whose sets flag so many bots and people, of 10 and 100."""
-    rule = rule_set(compose(["source=file", "source.path=x", "rules=fast"], environ={})).rules[0]
+    rule = fast_rules().rules[0]
     sets = np.arange(len(counts)).reshape(-1, 1)
     table = np.array([(bots, people, bots + people) for bots, people in counts])
     values = [(10.0 + k,) for k in range(len(counts))]
@@ -194,7 +202,7 @@ def engine(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_counts_of_an_address_that_repeat_are_kept_once() -> None:
-    aggregates = Aggregates(Tally(rule_set(compose(["rules=fast"], environ={})), delay_s=10))
+    aggregates = Aggregates(Tally(fast_rules(), delay_s=10))
     assert len(aggregates.counted(10).places) == 0
     frame = pl.DataFrame({"place": [0, 1, 0], "key": [5 << 40 | 2 << 16 | 3] * 3, "windows": 1})
     aggregates._rows[10] = [frame.cast(ROWS)]

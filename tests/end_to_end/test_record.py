@@ -105,7 +105,11 @@ def keys_of(server: ValkeyServer) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "failpoint",
-    ["recorded:3", "recorded:1", "counted:9", "commit:2"],
+    [
+        "recorded:3",
+        "commit:2",
+        *(pytest.param(one, marks=pytest.mark.soak) for one in ("recorded:1", "counted:9")),
+    ],
 )
 def test_killed_anywhere_all_is_recorded_and_every_decision_is_made_again_as_it_was(
     failpoint: str,
