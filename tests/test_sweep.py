@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,23 @@ from hypothesis import strategies as st
 
 from engine.allowlist import Allowlist
 from engine.errors import ConfigError
-from engine.history.aggregates import ROWS, Aggregates
+from engine.history import sweep
+from engine.history.aggregates import ROWS, Aggregates, Counted
+from engine.history.combinations import around, combinations_of
 from engine.history.evaluation import evidence_of
 from engine.history.span import Span
-from engine.history.sweep import Surface, combinations_of, surface
-from engine.history.sweep_report import front, report_of
+from engine.history.sweep import Held, Surface, flagged_by_sets, surface
+from engine.history.sweep_report import (
+    N_SHOWN,
+    Wanted,
+    front,
+    front_table,
+    missed_text,
+    report_of,
+)
+from engine.history.table import rendered
 from engine.history.tally import Tally
+from engine.kernels.grid import BITS
 from engine.labels import Labels
 from engine.rule_expressions import parse
 from engine.rule_thresholds import thresholds, with_thresholds
@@ -93,6 +105,24 @@ def flagged_by_model(log: list[naive.Row], values: list[tuple[float, ...]]) -> s
     return {window[2] for window in naive.judge(log, ModelConfig(rules=rules)).flagged}
 
 
+@given(st.integers(1, 300), st.integers(1, 130), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_addresses_may_be_judged_block_by_block(n: int, n_combos: int, chance: Random) -> None:
+    rows = sorted((chance.randrange(n), chance.randrange(5)) for _ in range(2 * n))
+    places, triples = np.array(rows, np.int64).T.copy()
+    bits = np.array([[chance.getrandbits(64) & chance.getrandbits(64)] * 3] * 5, np.uint64)
+    none = np.zeros(0, np.uint32)
+    held = Held(Counted(places, triples, places, none, none, none), bits)
+    groups = np.array([[chance.random() < 0.5 for _ in range(n)], [True] * n])
+    sets = np.arange(n_combos).reshape(-1, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "BLOCK", BITS)
+        found = flagged_by_sets(sets, [n_combos], [held], groups)
+    for k in range(n_combos):
+        hit = {place for place, t in rows if int(bits[t, k // BITS]) >> k % BITS & 1}
+        assert found[k].tolist() == [sum(groups[0][place] for place in hit), len(hit)]
+
+
 @pytest.mark.parametrize(
     ("when", "found", "other"),
     [
@@ -130,13 +160,42 @@ def surface_of(counts: list[tuple[int, int]]) -> Surface:
 
 def test_the_best_set_keeps_to_its_budget_and_changes_least() -> None:
     found = surface_of([(2, 0), (9, 3), (8, 1), (8, 1), (8, 2), (10, 4)])
-    best = report_of(found, max_people_share=0.02, max_flagged=None)["best"]
+    best = report_of(found, Wanted(0.02, None))["best"]
     assert (best["caught"], best["wrongly_flagged"]) == (8, 1)
     assert best["thresholds"] == {"event_rate": [12.0]}
-    assert report_of(found, max_people_share=0.04, max_flagged=None)["best"]["caught"] == 10
+    assert report_of(found, Wanted(0.04, None))["best"]["caught"] == 10
     plain = found._replace(totals=np.array([0, 0, 110]))
-    assert report_of(plain, max_people_share=1, max_flagged=10)["best"]["flagged"] == 10
-    assert report_of(plain, max_people_share=1, max_flagged=1)["best"] is None
+    assert report_of(plain, Wanted(1, 10))["best"]["flagged"] == 10
+
+
+def test_where_no_set_keeps_to_its_budget_the_nearest_is_told() -> None:
+    found = surface_of([(2, 3), (9, 4)])
+    assert report_of(found, Wanted(0.03, None))["best"]["wrongly_flagged"] == 3
+    assert report_of(found, Wanted(0.029, None))["best"] is None
+    text = missed_text(found, Wanted(0.029, None))
+    assert "sweep.max_people_share=0.029: each of 2 sets flags at least 3 of 100 people" in text
+    plain = found._replace(totals=np.array([0, 0, 110]))
+    assert report_of(plain, Wanted(1, 5))["best"]["flagged"] == 5
+    assert report_of(plain, Wanted(1, 4))["best"] is None
+    assert "sweep.max_flagged=4: each of 2 sets flags at least 5 of 110" in missed_text(
+        plain, Wanted(1, 4)
+    )
+
+
+def test_the_usual_budget_is_half_a_per_cent_of_all_addresses() -> None:
+    few = surface_of([(0, 1), (0, 2), (0, 3)])._replace(totals=np.array([0, 0, 599]))
+    assert report_of(few, Wanted(1, None))["best"]["flagged"] == 2
+
+
+def test_long_tables_show_some_values_with_the_ends_and_the_written_one() -> None:
+    counts = [(0, n) for n in range(100, 0, -1)]
+    plain = surface_of(counts)._replace(totals=np.array([0, 0, 110]), written=37)
+    text = rendered(front_table(report_of(plain, Wanted(1, 50))), color=False, width=80)
+    rows = [line.rsplit(maxsplit=2)[1:] for line in text.splitlines()[1:]]
+    assert rows == sorted(rows, key=lambda row: int(row[0]))
+    assert (rows[0], rows[-1]) == (["10", "100"], ["109", "1"])
+    assert "event_rate 1 (as written)     47       63" in text
+    assert len(rows) <= N_SHOWN + 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 100)), min_size=1, max_size=12))
@@ -164,6 +223,36 @@ def test_values_that_cannot_be_tried_are_refused(
     with pytest.raises(ConfigError, match=problem) as raised:
         combinations_of(rule_set(conf), said, **SWEEP_MAX)
     assert raised.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("when", "mode"), [("events > 3", "shadow"), ("events % 2 == 1", "enforce")]
+)
+def test_rules_with_nothing_to_vary_are_refused(when: str, mode: str, conf: Any) -> None:
+    only = replace(conf.rules.rules[0], when=when, mode=mode)
+    rules = rule_set(replace(conf, rules=replace(conf.rules, rules=[only])))
+    with pytest.raises(ConfigError, match="has a threshold that task=sweep could vary") as raised:
+        combinations_of(rules, {}, **SWEEP_MAX)
+    assert raised.value.key == "rules.rules"
+
+
+def test_a_range_without_a_whole_window_teaches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "log.ndjson").write_text("")
+    for task in ("sweep", "lint"):
+        done = engine(f"task={task}", "source=file", f"source.path={tmp_path}/log.ndjson")
+        assert done.returncode == 69
+        assert done.stdout == ""
+        assert "source: 0 events make no whole window" in done.stderr
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 10.0, 1.5, 0.001, 4000.0])
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_values_are_around_what_is_written(value: float, n: int) -> None:
+    tried = around(value, n)
+    assert value in tried
+    assert 1 <= len(tried) <= max(n, 1)
+    assert (value == 0 and tried[-1] <= 64) or value / 4 - 1 <= tried[0] <= tried[-1] <= 4 * value
+    assert not value.is_integer() or all(one.is_integer() for one in tried)
 
 
 def test_what_is_written_is_always_tried_and_no_refused_rule_is(conf: Any) -> None:

@@ -22,7 +22,7 @@ EVENTS_BIT, CLICKS_BIT, MOST = 40, 16, (1 << 24) - 1
 
 
 class Counted(NamedTuple):
-    """The windows of one kind: whose, which of the distinct counts they have, and how many do.
+    """The windows of one kind by place: which of the distinct counts they have, how many do.
 
     places, triples, windows int64[rows]; events, clicks, categories uint32[n]: the distinct counts.
     """
@@ -65,7 +65,7 @@ class Aggregates:
 
     def counted(self, length_s: int) -> Counted:
         """Return the windows of this length, those of an address with equal counts only once."""
-        rows = summed(self._rows.get(length_s, []))
+        rows = summed(self._rows.get(length_s, [])).sort("place")
         keys = rows["key"].unique().sort().to_numpy()
         triples = np.searchsorted(keys, rows["key"].to_numpy())
         return Counted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
@@ -23,16 +23,33 @@ BOTS, PEOPLE, ALL = range(3)
 N_SHOWN = 20
 USUAL_SHARE = 0.005
 Figures = dict[str, Any]
+T = TypeVar("T")
 
 
-def report_of(found: Surface, *, max_people_share: float, max_flagged: int | None) -> Figures:
+class Wanted(NamedTuple):
+    """How many may be flagged: with labels of the people, else of all addresses."""
+
+    max_people_share: float
+    max_flagged: int | None
+
+    def budget(self, found: Surface) -> int:
+        """Return how many addresses may be flagged where there are no labels."""
+        usual = int(USUAL_SHARE * found.totals[ALL])
+        return usual if self.max_flagged is None else self.max_flagged
+
+
+def is_labelled(found: Surface) -> bool:
+    """Whether there are bots and people among the addresses."""
+    return bool(found.totals[BOTS] and found.totals[PEOPLE])
+
+
+def report_of(found: Surface, wanted: Wanted) -> Figures:
     """Return the figures of a sweep; with labels a front of recall, else the flagged addresses."""
-    labelled = bool(found.totals[BOTS] and found.totals[PEOPLE])
+    labelled = is_labelled(found)
     if labelled:
-        best = best_by_labels(found, max_people_share * int(found.totals[PEOPLE]))
+        best = best_by_labels(found, wanted.max_people_share * int(found.totals[PEOPLE]))
     else:
-        budget = int(USUAL_SHARE * found.totals[ALL]) if max_flagged is None else max_flagged
-        best = best_by_budget(found, budget)
+        best = best_by_budget(found, wanted.budget(found))
     return {
         "sets": len(found.sets),
         "addresses": int(found.totals[ALL]),
@@ -41,6 +58,19 @@ def report_of(found: Surface, *, max_people_share: float, max_flagged: int | Non
         "front": [set_of(found, index) for index in front(found)] if labelled else [],
         "by_threshold": list(by_threshold(found)),
     }
+
+
+def missed_text(found: Surface, wanted: Wanted) -> str:
+    """Return the line that says that no set keeps to what is wanted, and how near one comes."""
+    if is_labelled(found):
+        key, least, of = "max_people_share", found.counts[:, PEOPLE].min(), found.totals[PEOPLE]
+        limit = f"{wanted.max_people_share:g}"
+        whom = f"{least} of {of} people ({least / of:.4f} of them)"
+    else:
+        key, least, of = "max_flagged", found.counts[:, ALL].min(), found.totals[ALL]
+        limit, whom = f"{wanted.budget(found)}", f"{least} of {of} addresses"
+    advice = f"raise sweep.{key}, or try other values (sweep.values) or rules"
+    return f"sweep.{key}={limit}: each of {len(found.sets)} sets flags at least {whom}; {advice}"
 
 
 def set_of(found: Surface, index: int) -> Figures:
@@ -129,8 +159,9 @@ def front_table(report: Figures) -> Table:
     if not report["front"]:
         return threshold_table(report)
     table = plain_table("set", "precision", "recall", "caught", "people flagged", "share")
-    shown = [("as written", report["written"]), *every_nth(report["front"])]
-    for name, one in shown:
+    n, shown = len(report["front"]), every_nth(report["front"])
+    best = [(f"front {i + 1} of {n}", one) for i, one in shown]
+    for name, one in [("as written", report["written"]), *best]:
         table.add_row(
             name,
             *(figure(one[key]) for key in ("precision", "recall")),
@@ -141,17 +172,18 @@ def front_table(report: Figures) -> Table:
     return table
 
 
-def every_nth(found: list[Figures]) -> list[tuple[str, Figures]]:
-    """Return some of the front, its ends included."""
+def every_nth(found: Sequence[T]) -> list[tuple[int, T]]:
+    """Return at most N_SHOWN of these with their places, evenly, both ends among them."""
     picks = sorted({round(i) for i in np.linspace(0, len(found) - 1, N_SHOWN).tolist()})
-    return [(f"front {pick + 1} of {len(found)}", found[pick]) for pick in picks]
+    return [(pick, found[pick]) for pick in picks]
 
 
 def threshold_table(report: Figures) -> Table:
     """Return how many addresses each value of each threshold flags."""
     table = plain_table("threshold", "value", "flagged")
     for one in report["by_threshold"]:
-        for value, flagged in one["flagged"]:
+        shown = {value for _, (value, _) in every_nth(one["flagged"])} | {one["written"]}
+        for value, flagged in (pair for pair in one["flagged"] if pair[0] in shown):
             mark = " (as written)" if value == one["written"] else ""
             name = f"{one['rule']} {one['number']}{mark}"
             table.add_row(name, f"{value:g}", number(flagged))

@@ -13,9 +13,10 @@ from engine.allowlist import Allowlist
 from engine.assembly import decode_options_of
 from engine.batch.journal import settings_of
 from engine.config import AppConf
-from engine.errors import DifferenceError
+from engine.errors import DifferenceError, UnavailableError
 from engine.history.aggregates import Aggregates
 from engine.history.check import findings, kept_report
+from engine.history.combinations import combinations_of
 from engine.history.evaluation import evaluate, evidence_of
 from engine.history.explanation import Judge, explanation
 from engine.history.explanation_text import explanation_text
@@ -23,8 +24,8 @@ from engine.history.lint import findings_of
 from engine.history.page import page_of
 from engine.history.points import points
 from engine.history.span import SEED, Span
-from engine.history.sweep import combinations_of, surface
-from engine.history.sweep_report import front_table, report_of, rules_text
+from engine.history.sweep import surface
+from engine.history.sweep_report import Wanted, front_table, missed_text, report_of, rules_text
 from engine.history.table import rendered, report_text
 from engine.history.tally import Tally
 from engine.history.trail import Trail
@@ -81,16 +82,15 @@ def sweep(conf: AppConf, span: Span) -> None:
     for outcome in span.outcomes():
         aggregates.add(outcome)
     evidence = evidence_of(aggregates.tally, labels_of(conf))
+    refuse_nothing(span, aggregates)
     found = surface(aggregates, combinations, evidence.people["is_bot"])
-    report = report_of(
-        found, max_people_share=conf.sweep.max_people_share, max_flagged=conf.sweep.max_flagged
-    )
-    keep(conf, report)
+    wanted = Wanted(conf.sweep.max_people_share, conf.sweep.max_flagged)
+    report = report_of(found, wanted)
+    keep(conf, {"read": read_by(span)} | report)
     if conf.view != "none":
         print(rendered(front_table(report), color=sys.stdout.isatty(), width=PLAIN_WIDTH))
     if report["best"] is None:
-        problem = "sweep: no set flags as few as is allowed; raise the limit, or try other values"
-        raise DifferenceError(problem)
+        raise DifferenceError(missed_text(found, wanted))
     text = rules_text(found, report["best"], conf.rules.rules)
     print(text, end="")
     if conf.sweep.rules is not None:
@@ -103,6 +103,7 @@ def lint(conf: AppConf, span: Span) -> None:
     for outcome in span.outcomes():
         aggregates.add(outcome)
     evidence = evidence_of(aggregates.tally, labels_of(conf))
+    refuse_nothing(span, aggregates)
     found = list(findings_of(aggregates, evidence, max_categories=conf.window.max_categories))
     keys = {rule.name: f"rules.rules[{i}].when" for i, rule in enumerate(conf.rules.rules)}
     keep(conf, {"findings": [{"key": keys[one.rule], **one._asdict()} for one in found]})
@@ -110,6 +111,16 @@ def lint(conf: AppConf, span: Span) -> None:
         print(f"{keys[one.rule]}: {one.rule}: {one.text}")
     if not found:
         print(f"nothing found in {len(span.rules.rules)} rules")
+
+
+def refuse_nothing(span: Span, aggregates: Aggregates) -> None:
+    """Refuse to conclude anything from a range without a whole window."""
+    if not aggregates.tally.n_windows:
+        n = read_by(span)["events"]
+        problem = f"source: {n} events make no whole window, so nothing is known of the rules"
+        advice = "name a longer range by source.path, or by replay.since_s of a topic"
+        message = f"{problem}; {advice}"
+        raise UnavailableError(message)
 
 
 def labels_of(conf: AppConf) -> Labels:
