@@ -1,12 +1,11 @@
 """task=lint: rules that can do nothing, that add nothing, or that fire on ordinary traffic.
 
-What can be is searched for on points: counts around the numbers that stand in the rules. That is no
-proof, so a finding says on how many points it rests. What was is counted on a recorded range.
+What can be is searched for on possible counts and on those that were recorded. That is no proof, so
+a finding says on how many counts it rests. What was is counted on the recorded range.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,15 +15,15 @@ from numpy.typing import NDArray
 
 from engine.history.aggregates import Aggregates, Counted
 from engine.history.evaluation import Evidence, flagged
-from engine.kernels.judge import judge_rows
-from engine.rule_programs import compiled
-from engine.rule_trees import Binary, Bool, Call, Compare, Number, Tree, Unary, canonical
+from engine.history.possible import Points, holds, points_around
+from engine.rule_margins import Comparison, parts_of, value_of
+from engine.rule_trees import Bool, Compare, Number, Tree, canonical
 from engine.rules import Rule
+from engine.terminal.readings import number
 
-USUAL_EVENTS = (1, 2, 3, 5, 8, 13, 21, 50, 100, 1_000, 100_000)
-CLICK_SHARES = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
-MOST_EVENTS = 2.0**31
 MOST_SHARE = 0.01  # of ordinary windows: the 99th percentile lies beyond the threshold
+PERCENTILES = {">": 0.99, ">=": 0.99, "<": 0.01, "<=": 0.01}
+WORDS = {0.99: "99th", 0.01: "1st"}
 
 
 class Finding(NamedTuple):
@@ -35,104 +34,74 @@ class Finding(NamedTuple):
     text: str
 
 
-class Points(NamedTuple):
-    """Counts that a window can have, uint32[n] each."""
-
-    events: NDArray[np.uint32]
-    clicks: NDArray[np.uint32]
-    categories: NDArray[np.uint32]
-
-
 def findings_of(
     aggregates: Aggregates, evidence: Evidence, *, max_categories: int
 ) -> Iterator[Finding]:
     """Yield what is found, rule by rule."""
     rules = evidence.rules
-    points = points_around([rule.tree for rule in rules.rules], max_categories=max_categories)
     counted = {w.length_s: aggregates.counted(w.length_s) for w in rules.windows}
     for index, rule in enumerate(rules.rules):
+        own = counted[rule.window.length_s]
+        points = points_around([rule.tree], max_categories=max_categories).and_recorded(own)
         dead = list(never_fires(rule, points))
         yield from dead
         if not dead:
-            yield from implied(rule, evidence, points)
-            yield from in_the_range(evidence, index, rule)
-            yield from ordinary(rule, counted[rule.window.length_s], evidence.people["is_bot"])
-
-
-def holds(tree: Tree, at: Points | Counted) -> NDArray[np.bool_]:
-    """Return where a rule holds, by the kernel that judges in a run."""
-    mask = np.empty(len(at.events), np.uint64)
-    judge_rows(compiled([tree]), at.events, at.clicks, at.categories, mask)
-    return mask.astype(np.bool_)
+            yield from implied(rule, evidence, points, max_categories=max_categories)
+            yield from in_the_range(evidence, index, rule, n_windows=int(own.windows.sum()))
+            yield from ordinary(rule, own, evidence.people["is_bot"])
 
 
 # -- what can be ---------------------------------------------------------------------------------
 
 
 def never_fires(rule: Rule, points: Points) -> Iterator[Finding]:
-    """Yield that no counts make the rule true."""
+    """Yield that no counts were found that make the rule true."""
     if not holds(rule.tree, points).any():
-        text = f"it can never fire: none of {len(points.events)} possible counts makes it true"
-        yield Finding(rule.name, "never_fires", f"{text}; correct the expression, or take it out")
+        tried = f"none of {number(len(points.events))} counts that were tried makes it true"
+        text = f"`{canonical(rule.tree)}` seems never to fire: {tried} (a search, no proof)"
+        yield Finding(rule.name, "never_fires", f"{text}; correct it, or take it out")
 
 
-def implied(rule: Rule, evidence: Evidence, points: Points) -> Iterator[Finding]:
+def implied(
+    rule: Rule, evidence: Evidence, points: Points, *, max_categories: int
+) -> Iterator[Finding]:
     """Yield another enforced rule of the same windows that fires whenever this one does."""
-    own, is_earlier = holds(rule.tree, points), True
+    own = holds(rule.tree, points)
+    is_later = False
     for other in evidence.rules.rules:
-        if other is rule:
-            is_earlier = False
-            continue
-        theirs = holds(other.tree, points)
-        is_alike = other.window == rule.window and other.mode == "enforce"
-        is_same_and_later = not is_earlier and np.array_equal(own, theirs)
-        if not is_alike or not theirs[own].all() or is_same_and_later:
-            continue
-        text = (
-            f"{other.name} fires whenever it does, on all {int(own.sum())} counts that were tried"
-        )
-        yield Finding(rule.name, "implied", f"{text}; one of the two is enough")
-        return
+        is_later = is_later or other is rule
+        is_alike = other.window == rule.window and other.mode == "enforce" and other is not rule
+        if is_alike and holds(other.tree, points)[own].all():  # most are refuted here, at once
+            n_tried = covered(rule, other, max_categories=max_categories, is_later=is_later)
+            if n_tried:
+                tried = f"on all {number(n_tried)} counts that were tried (a search, no proof)"
+                text = f"{other.name} fires whenever it does, {tried}; one of the two is enough"
+                yield Finding(rule.name, "implied", text)
+                return
 
 
-def points_around(trees: list[Tree], *, max_categories: int) -> Points:
-    """Return counts around every number of these rules, each of them possible in a window."""
-    numbers = {n for tree in trees for n in numbers_in(tree) if 0 <= n < MOST_EVENTS}
-    near = {int(n) + step for n in numbers for step in (-1, 0, 1, 2)}
-    events = sorted({n for n in {*near, *USUAL_EVENTS} if n >= 1})
-    found = set()
-    for n in events:
-        clicks = {round(n * share) for share in CLICK_SHARES} | {c for c in near if 0 <= c <= n}
-        clicks |= {n - v for v in near if 0 <= v <= n}
-        categories = {c for c in {*near, 1, 2, n // 2, n} if 1 <= c <= min(n, max_categories)}
-        found |= {(n, c, k) for c, k in itertools.product(clicks, categories)}
-    columns = np.array(sorted(found), np.uint32).T.copy()
-    return Points(*columns)
+def covered(rule: Rule, other: Rule, *, max_categories: int, is_later: bool) -> int:
+    """Return on how many counts the rule fires where the other one does so each time, else 0.
 
-
-def numbers_in(tree: Tree) -> Iterator[float]:
-    """Yield every number of an expression."""
-    match tree:
-        case Number(value):
-            yield value
-        case Unary(_, operand):
-            yield from numbers_in(operand)
-        case Binary(_, left, right):
-            yield from (*numbers_in(left), *numbers_in(right))
-        case Call(_, parts) | Compare(_, parts) | Bool(_, parts):
-            for part in parts:
-                yield from numbers_in(part)
+    is_later: the other one is. Of two rules that say the same only the later one is named.
+    """
+    points = points_around([rule.tree, other.tree], max_categories=max_categories)
+    own, theirs = holds(rule.tree, points), holds(other.tree, points)
+    is_first_of_two = is_later and rule.mode == "enforce" and np.array_equal(own, theirs)
+    return 0 if is_first_of_two or not theirs[own].all() else int(own.sum())
 
 
 # -- what was ------------------------------------------------------------------------------------
 
 
-def in_the_range(evidence: Evidence, index: int, rule: Rule) -> Iterator[Finding]:
+def in_the_range(
+    evidence: Evidence, index: int, rule: Rule, *, n_windows: int
+) -> Iterator[Finding]:
     """Yield that the rule hit nothing in the range, or nothing that others would not hit."""
     own = flagged(evidence, 1 << index)
     if len(own) == 0:
-        text = "it hit no window of the range; lower its threshold, or take it out"
-        yield Finding(rule.name, "never_hit", text)
+        text = f"it hit none of {number(n_windows)} windows of addresses in the range"
+        yield Finding(rule.name, "never_hit", f"{text}; lower its threshold, or take it out")
         return
     others = evidence.rules.enforce_mask & ~(1 << index)
     if len(own.join(flagged(evidence, others), on="place", how="anti")) == 0:
@@ -148,16 +117,48 @@ def ordinary(rule: Rule, counted: Counted, is_bot: pl.Series) -> Iterator[Findin
     people = (~is_bot).fill_null(value=False).to_numpy()
     whose = "of people" if people.any() else "of all addresses"
     is_ordinary = people[counted.places] if people.any() else np.ones(len(counted.places), np.bool_)
-    windows = np.bincount(counted.triples[is_ordinary], counted.windows[is_ordinary])
-    windows = np.append(windows, np.zeros(len(counted.events) - len(windows)))
+    windows = np.bincount(
+        counted.triples[is_ordinary],
+        counted.windows[is_ordinary],
+        minlength=len(counted.events),
+    ).astype(np.float64)
     for part in alternatives(rule.tree):
         n, total = windows[holds(part, counted)].sum(), windows.sum()
         if n > MOST_SHARE * total:
-            text = f"`{canonical(part)}` holds in {100 * n / total:.1f} % of the windows {whose}"
-            advice = "their 99th percentile lies beyond it; raise the threshold, or ask for more"
-            yield Finding(rule.name, "ordinary", f"{text}: {advice}")
+            text = f"`{canonical(part)}` alone makes it fire, and holds in {100 * n / total:.1f} %"
+            text += (
+                f" of the {number(int(total))} windows {whose}{percentile(part, counted, windows)}"
+            )
+            yield Finding(rule.name, "ordinary", f"{text}; change the threshold, or ask for more")
 
 
 def alternatives(tree: Tree) -> tuple[Tree, ...]:
     """Return the parts of which each alone makes a rule true."""
-    return tree.operands if isinstance(tree, Bool) and tree.operator == "or" else (tree,)
+    if isinstance(tree, Bool) and tree.operator == "or":
+        return tuple(part for operand in tree.operands for part in alternatives(operand))
+    return (tree,)
+
+
+def percentile(part: Tree, counted: Counted, windows: NDArray[np.float64]) -> str:
+    """Return where the outer percent of what is compared lies, where it is with a number alone."""
+    one = parts_of(part)
+    if not isinstance(part, Compare) or not isinstance(one, Comparison):
+        return ""
+    if not isinstance(one.right, Number) or one.symbol not in PERCENTILES:
+        return ""
+    at = PERCENTILES[one.symbol]
+    values = np.array([value_of(one.left, counts) for counts in counts_of(counted)])
+    order = np.argsort(values)
+    reached = np.cumsum(windows[order]) >= at * windows.sum()
+    value = values[order][np.argmax(reached)]
+    return f": their {WORDS[at]} percentile of `{canonical(one.left)}` is {value:g}"
+
+
+def counts_of(counted: Counted) -> Iterator[dict[str, int]]:
+    """Yield the distinct counts by their names in rules."""
+    rows = zip(
+        counted.events.tolist(), counted.clicks.tolist(), counted.categories.tolist(), strict=True
+    )
+    for events, clicks, categories in rows:
+        views = events - clicks
+        yield {"events": events, "clicks": clicks, "views": views, "categories": categories}
