@@ -23,6 +23,7 @@ from benchmarks import (
     bench_pipeline,
     bench_rejects,
     bench_start,
+    bench_sweep,
     bench_windows,
     bench_write,
     plots,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, ModuleType] = {
     "rejects": bench_rejects,
     "growth": bench_growth,
     "windows": bench_windows,
+    "sweep": bench_sweep,
     "check": bench_check,
     "peers": bench_peers,
 }
