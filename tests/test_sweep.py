@@ -33,6 +33,8 @@ from engine.history.sweep_report import (
     front_table,
     missed_text,
     report_of,
+    rules_text,
+    set_of,
 )
 from engine.history.table import rendered
 from engine.history.tally import Tally
@@ -282,6 +284,53 @@ def test_the_best_rules_run_and_do_what_was_said(tmp_path: Path) -> None:
     found = json.loads(report.read_text())
     assert found["by_address"] == {key: wanted[key] for key in found["by_address"]}
     assert len(found["flagged"]) == wanted["flagged"] > 0
+
+
+def test_only_the_thresholds_of_enforced_rules_change(tmp_path: Path) -> None:
+    own = {"name": "a", "description": "What: it finds 'it'", "when": "events>3 and 2<clicks"}
+    own |= {"ttl_s": 77, "mode": "enforce", "window_s": 60, "slide_s": 20}
+    plain = {"name": "d", "description": "d", "when": "events % 2 == 1", "mode": "enforce"}
+    rules = [own, rule_of("b", "events > 5", {}) | {"mode": "shadow"}]
+    rules += [rule_of("c", "events > 6", {}) | {"mode": "off"}, plain]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"rules": rules}))
+    conf = compose([f"rules.path={tmp_path}/rules.yaml"], environ={})
+    found = rule_set(conf)
+    enforced = tuple(rule for rule in found.rules if rule.mode == "enforce")
+    combinations = combinations_of(found, {"a": [[9], [4]]}, **SWEEP_MAX)
+    assert combinations == [[(3, 2), (3, 4), (9, 2), (9, 4)], [()]]
+    sets = np.array([(k, 0) for k in range(4)])
+    tried = Surface(enforced, combinations, sets, 0, np.zeros((4, 3), int), np.zeros(3, int))
+    text = rules_text(tried, set_of(tried, 3), conf.rules.rules)
+    assert yaml.safe_load(text)["rules"] == [
+        own | {"when": "events > 9 and 4 < clicks"},
+        *rules[1:],
+    ]
+    (tmp_path / "best.yaml").write_text(text)
+    again = rule_set(compose([f"rules.path={tmp_path}/best.yaml"], environ={}))
+    assert thresholds(again.rules[0].tree) == [9, 4]
+
+
+def test_without_labels_the_best_rules_flag_as_many_as_was_said(tmp_path: Path) -> None:
+    made = ("--profile", "boundary", "-d", 300, "--seed", 3, "--start", 1_700_000_000)
+    files = ("-f", "log.ndjson", "--labels", "labels.csv", "--format", "ndjson")
+    assert run_tool(tmp_path, "botgen", *made, *files)[0] == 0
+    said = ["source=file", f"source.path={tmp_path}/log.ndjson"]
+    best, report = tmp_path / "best.yaml", tmp_path / "report.json"
+    budget = ["sweep.max_flagged=60", "sweep.values={event_rate: [[1, 2, 3, 4, 5, 6, 8]]}"]
+    words = ["task=sweep", *said, "rules=fast", f"sweep.rules={best}", f"report.json={report}"]
+    done = engine(*words, *budget)
+    assert done.returncode == 0, done.stderr
+    swept = json.loads(report.read_text())
+    assert swept["read"]["events"] > 0
+    assert 0 < swept["best"]["flagged"] <= 60
+    by_value = dict(swept["by_threshold"][0]["flagged"])
+    assert max(by_value.values()) > 60 >= min(by_value.values())
+    most = max(n for n in by_value.values() if n <= 60)
+    assert swept["best"]["flagged"] == most
+    said.append(f"labels={tmp_path}/labels.csv")  # which task=evaluate needs
+    again = engine("task=evaluate", *said, f"rules.path={best}", f"report.json={report}")
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads(report.read_text())["flagged"]) == most
 
 
 def engine(*words: str) -> subprocess.CompletedProcess[str]:

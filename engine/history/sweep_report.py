@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from rich.table import Table
 
 from engine.config import RuleConf
@@ -22,6 +22,7 @@ from engine.terminal.readings import number
 BOTS, PEOPLE, ALL = range(3)
 N_SHOWN = 20
 USUAL_SHARE = 0.005
+NEARLY_0 = 1e-9  # so that a threshold of 0 has a logarithm
 Figures = dict[str, Any]
 T = TypeVar("T")
 
@@ -101,16 +102,17 @@ def _first(found: Surface, allowed: Any, *keys: Any) -> int | None:
     """Return the first of the allowed sets by these keys, then by how far it is from as written."""
     if len(allowed) == 0:
         return None
-    changed = np.array([distance(found, int(index)) for index in allowed])
+    changed = distances(found)[allowed]
     return int(allowed[np.lexsort((changed, *reversed(keys)))[0]])
 
 
-def distance(found: Surface, index: int) -> float:
-    """Return how far a set is from what is written: the sum of the logarithms of the ratios."""
-    total = 0.0
-    for tried, rule in zip(found.values(index), found.rules, strict=True):
-        for value, written in zip(tried, thresholds(rule.tree), strict=True):
-            total += abs(math.log((abs(value) + 1e-9) / (abs(written) + 1e-9)))
+def distances(found: Surface) -> NDArray[np.float64]:
+    """Return float64[n], how far each set is from as written: sums of logarithms of ratios."""
+    total = np.zeros(len(found.sets))
+    for r, (rule, combos) in enumerate(zip(found.rules, found.combinations, strict=True)):
+        written = np.array(thresholds(rule.tree))
+        ratios = (np.abs(np.array(combos)) + NEARLY_0) / (np.abs(written) + NEARLY_0)
+        total += np.abs(np.log(ratios)).sum(axis=1)[found.sets[:, r]]
     return total
 
 
