@@ -217,6 +217,17 @@ def test_the_report_is_printed_and_written(mixed: Path) -> None:
     assert report["read"]["events"] == len((mixed / "log.ndjson").read_text().splitlines())
 
 
+def test_what_was_rejected_is_told_first_and_why(mixed: Path) -> None:
+    line = (mixed / "log.ndjson").read_text().splitlines()[0]
+    future = {"unix_time": 32_000_000_000, "category_id": 1, "ip": "192.0.2.1", "type": "view"}
+    (mixed / "part.ndjson").write_text("\n".join([line, "{", json.dumps(future), "{", line]))
+    done = engine(f"source.path={mixed}/part.ndjson", f"labels={mixed}/labels.csv", "rules=fast")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == (
+        "2 events, 0 of them late; 3 records rejected (not_json 2, future 1)"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

@@ -241,6 +241,28 @@ def test_a_long_list_is_cut_and_says_so(report: dict[str, Any]) -> None:
     assert "192.0.2.200" not in {cell.text for cell in page.iter("td")}
 
 
+def test_bots_that_are_not_drawn_are_told(report: dict[str, Any]) -> None:
+    drawn = {"events": 9, "rate_per_s": 1.0, "gap_cv": 0.5, "caught": True}
+    at_once = {**drawn, "rate_per_s": None, "gap_cv": None}
+    bots = [{**drawn, "address": f"2001:db8::{i:x}"} for i in range(4001)]
+    page = parsed(page_of({**report, "bots": [*bots, {**at_once, "address": "192.0.2.1"}]}))
+    svg = plot(page, "Rate against jitter")
+    assert len(by_class(svg, "caught")) == 1334
+    assert svg.findtext("desc") == "4,001 bots, 0 of them missed."
+    [said] = [
+        words for one in page.iter("figcaption") if "Jitter" in (words := "".join(one.itertext()))
+    ]
+    assert said.endswith(
+        "1 bot left out: fewer than three events, or all in one second. Only one in 3 is drawn."
+    )
+
+
+def test_the_page_says_what_was_rejected(report: dict[str, Any]) -> None:
+    read = {"events": 1, "late": 0, "rejected": {"future": 2, "<b>": 3}}
+    said = [one.text for one in parsed(page_of({**report, "read": read})).iter("p")]
+    assert said[0] == "1 event, 0 of them late; 5 records rejected (<b> 3, future 2)"
+
+
 def test_a_log_without_bots_and_without_a_firing_rule_has_a_page(folder: Path) -> None:
     event = {"unix_time": 1_700_000_000, "category_id": 1, "ip": "192.0.2.1", "type": "view"}
     (folder / "one.ndjson").write_text(json.dumps(event) + "\n")

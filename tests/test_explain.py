@@ -210,6 +210,17 @@ def test_who_was_never_seen_is_told_so(tmp_path: Path) -> None:
     )
 
 
+def test_rejected_records_are_told_since_they_may_be_of_the_address(tmp_path: Path) -> None:
+    done = explain(written(tmp_path, "{\n", '{"ip":"192.0.2.1"}\n', "{\n"), "address=192.0.2.1")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            "192.0.2.1: not seen in 0 events of the range",
+            "3 records rejected (not_json 2, missing_time 1); whose they are is not known",
+        ],
+    )
+
+
 def test_an_event_that_came_too_late_is_told(tmp_path: Path) -> None:
     written(tmp_path, event(100, "192.0.2.2"), event(0, "2001:DB8::7"))
     done = explain(tmp_path, "address=2001:db8:0::7")

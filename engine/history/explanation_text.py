@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.history.table import rejected
 from engine.terminal.readings import counted, cut, duration
 
 MAX_CHARS = 160
@@ -21,7 +22,9 @@ def explanation_text(report: Figures) -> str:
 def lines(report: Figures) -> Iterator[str]:
     """Yield the lines."""
     yield verdict(report)
-    seen = report["seen"]
+    seen, read = report["seen"], report["read"]
+    if read["rejected"]:
+        yield f"{rejected(read)}; whose they are is not known"
     if seen["uncounted"]:
         late = counted(seen["uncounted"], "event")
         yield f"{late} more came too late to be counted (window.delay_s), or lie before the range"

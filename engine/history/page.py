@@ -11,9 +11,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from engine.history.plots import frontier_plot, n_hidden, recall_plot, wrong_plot
+from engine.history.plots import frontier_plot, left_out, recall_plot, wrong_plot
 from engine.history.svg import element
-from engine.history.table import figure, percent, quantiles
+from engine.history.table import figure, percent, quantiles, read_line
 from engine.terminal.readings import counted, number
 
 Figures = Mapping[str, Any]
@@ -26,7 +26,7 @@ HEAD = (
     "<title>Botsieve: how the rules do</title>"
 )
 RULE_HEADS = (
-    *("rule", "what it looks for", "window", "precision", "recall", "F1", "bots caught"),
+    *("rule", "what it looks for", "window, s", "precision", "recall", "F1", "bots caught"),
     *("people flagged", "bots only it catches", "people only it flags"),
     "time to decide",
 )
@@ -67,15 +67,6 @@ def page_of(report: Figures) -> str:
     style = element("style", STYLE.read_text(encoding="utf-8"))
     body = element("body", element("main", *parts))
     return f'<!DOCTYPE html>\n<html lang="en"><head>{HEAD}{style}</head>\n{body}</html>\n'
-
-
-def read_line(read: Figures) -> str:
-    """Say what was read."""
-    refused = sum(read["rejected"].values())
-    return (
-        f"{counted(read['events'], 'event')}, {number(read['late'])} of them late; "
-        f"{counted(refused, 'record')} rejected"
-    )
 
 
 def time_lines(report: Figures) -> list[str]:
@@ -122,11 +113,10 @@ def whole(report: Figures) -> str:
 
 def plots(report: Figures) -> str:
     """Return the three plots, each with what its marks mean."""
-    hidden = n_hidden(report["bots"])
-    few = f" {counted(hidden, 'bot')} with fewer than three events left out." if hidden else ""
+    words = " ".join((LEGENDS["frontier"], *left_out(report["bots"])))
     drawn = {
         "How soon bots are caught": (recall_plot(report["recall_over_time"]), LEGENDS["recall"]),
-        "Which bots are caught": (frontier_plot(report["bots"]), LEGENDS["frontier"] + few),
+        "Which bots are caught": (frontier_plot(report["bots"]), words),
         "People flagged, by rule": (wrong_plot(report["rules"]), LEGENDS["wrong"]),
     }
     figures = [

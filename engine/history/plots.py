@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.history.svg import (
@@ -22,7 +22,7 @@ from engine.history.svg import (
     title,
     upward,
 )
-from engine.terminal.readings import cut, number
+from engine.terminal.readings import counted, cut, number
 
 Figures = Mapping[str, Any]
 TIMES_S = {
@@ -75,7 +75,7 @@ def time_axis(last_s: float) -> Axis:
 def frontier_plot(bots: Sequence[Figures]) -> str:
     """Return each bot at its rate and the jitter of its gaps, caught or missed."""
     placed = [bot for bot in bots if bot["rate_per_s"] is not None]
-    shown = placed[:: math.ceil(len(placed) / MAX_POINTS) or 1]
+    shown = placed[:: one_in(len(placed))]
     x = rate_axis([bot["rate_per_s"] for bot in shown])
     jitter = upward_jitter(shown)
     dots = [dot(bot, x, jitter) for bot in sorted(shown, key=lambda bot: not bot["caught"])]
@@ -144,6 +144,16 @@ def bar(rule: Figures, top: float, right: Any) -> str:
     )
 
 
-def n_hidden(bots: Sequence[Figures]) -> int:
-    """Return how many bots have too few events for a rate."""
-    return sum(bot["rate_per_s"] is None for bot in bots)
+def one_in(n: int) -> int:
+    """Return of how many bots one is drawn: more marks than MAX_POINTS would be a blot."""
+    return math.ceil(n / MAX_POINTS) or 1
+
+
+def left_out(bots: Sequence[Figures]) -> Iterator[str]:
+    """Say which bots are not drawn at their rate and jitter."""
+    n = sum(bot["rate_per_s"] is None for bot in bots)
+    step = one_in(len(bots) - n)
+    if n:
+        yield f"{counted(n, 'bot')} left out: fewer than three events, or all in one second."
+    if step > 1:
+        yield f"Only one in {step} is drawn."

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine.terminal.readings import UNKNOWN, counted, duration, number
+from engine.terminal.readings import UNKNOWN, counted, duration, listed, number
 
 N_SHOWN = 10
 Figures = Mapping[str, Any]
@@ -17,8 +17,22 @@ Figures = Mapping[str, Any]
 
 def report_text(report: Figures, *, color: bool, width: int) -> str:
     """Return the report as aligned text; plain without `color`."""
-    parts: list[Table | str] = [whole(report), "", by_rule(report["rules"]), ""]
+    parts: list[Table | str] = [read_line(report["read"]), "", whole(report), ""]
+    parts += [by_rule(report["rules"]), ""]
     return rendered(*parts, *wrong_lines(report), *missed_lines(report), color=color, width=width)
+
+
+def read_line(read: Figures) -> str:
+    """Say what was read: figures over a log of which much was refused are those of another log."""
+    events = f"{counted(read['events'], 'event')}, {number(read['late'])} of them late"
+    return f"{events}; {rejected(read)}"
+
+
+def rejected(read: Figures) -> str:
+    """Say how many records were refused, and why."""
+    reasons = read["rejected"]
+    said = f"{counted(sum(reasons.values()), 'record')} rejected"
+    return f"{said} ({listed(reasons)})" if reasons else said
 
 
 def rendered(*parts: Table | str, color: bool, width: int) -> str:
