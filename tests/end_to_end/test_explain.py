@@ -38,6 +38,30 @@ def test_the_offsets_named_are_those_of_the_topic(rig: Callable[..., Rig], tmp_p
     assert here.commits() == {}
 
 
+def test_the_crossing_event_is_the_eleventh_over_both_partitions(
+    rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    here, start_s = rig(2), window_ago(100)
+    acts = [[event(start_s + k, BOT, category=10 * p + k) for k in range(7)] for p in (0, 1)]
+    for p in (0, 1):
+        here.produce(p, acts[p])
+    path = tmp_path / "explained.json"
+    here.engine("task=explain", f"address={BOT}", SOON_IDLE, f"report.json={path}").ends()
+    rules = json.loads(path.read_text())["rules"]
+    [case] = next(one for one in rules if one["name"] == "event_rate")["cases"]
+    crossing, told = case["deciding_event"], case["events"]
+    assert case["counts"]["events"] == 14
+    assert told[-1] == {
+        **crossing,
+        "record": acts[crossing["partition"]][crossing["offset"]].decode(),
+    }
+    seen = [[one["offset"] + 1 for one in told if one["partition"] == p] for p in (0, 1)]
+    n_other = 11 - (crossing["offset"] + 1)
+    assert n_other in range(4, 8)
+    assert not seen[1 - crossing["partition"]] or max(seen[1 - crossing["partition"]]) == n_other
+    assert case["decided_s"] == crossing["time"] == start_s + crossing["offset"]
+
+
 def test_who_is_not_in_the_topic_is_told_so(rig: Callable[..., Rig]) -> None:
     here = rig()
     here.produce(0, burst(window_ago(100), BOT, n=12))
