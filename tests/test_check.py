@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import Done, engine
 from tests.tool_process import run as run_tool
 
 STRICT = (
@@ -16,11 +15,9 @@ STRICT = (
 )
 
 
-def engine(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the engine on the log of a folder as a user does."""
-    said = ["source=file", f"source.path={folder}/log.ndjson", *words]
-    argv = [sys.executable, "-m", "engine", *said]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+def over(folder: Path, *words: str) -> Done:
+    """Run the engine on the log of a folder."""
+    return engine("source=file", f"source.path={folder}/log.ndjson", *words)
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +28,15 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = ("-f", "log.ndjson", "--labels", "labels.csv", "--format", "ndjson")
     assert run_tool(folder, "botgen", *made, *files)[0] == 0
     report = f"report.json={folder}/report.json"
-    done = engine(folder, "task=evaluate", "rules=fast", f"labels={folder}/labels.csv", report)
+    done = over(folder, "task=evaluate", "rules=fast", f"labels={folder}/labels.csv", report)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *words: str) -> Done:
     """Compare with the report that was kept."""
     said = ("task=check", f"check.baseline={folder}/report.json", f"labels={folder}/labels.csv")
-    return engine(folder, *said, *words)
+    return over(folder, *said, *words)
 
 
 def test_the_same_rules_pass(kept: Path) -> None:
@@ -67,7 +64,7 @@ def test_worse_recall_fails_and_a_wider_limit_lets_it_pass(kept: Path) -> None:
 
 
 def test_without_labels_the_flagged_addresses_are_compared(kept: Path) -> None:
-    plain = engine(kept, "task=check", "rules=fast", f"check.baseline={kept}/report.json")
+    plain = over(kept, "task=check", "rules=fast", f"check.baseline={kept}/report.json")
     assert plain.returncode == 1
     assert "passed  flagged addresses" in plain.stdout
     assert "FAILED  precision by address" in plain.stdout
@@ -89,6 +86,6 @@ def test_a_baseline_that_is_none_is_said_in_a_line(
     if content:
         path.write_text(content)
     words = () if content is None else (f"check.baseline={path}",)
-    done = engine(kept, "task=check", *words)
+    done = over(kept, "task=check", *words)
     assert done.returncode == 78
     assert wanted in done.stderr.splitlines()[-1]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from engine.history.tasks import evaluation
 from engine.rule_windows import rule_set
 from engine.settings.compose import compose
 from tests import logs, naive
+from tests.command_line import Done, engine
 from tests.naive_config import ModelConfig, ModelRule
 from tests.tool_process import run as run_tool
 
@@ -198,15 +197,14 @@ def test_a_preset_flags_whom_the_model_flags(preset: str, mixed: Path) -> None:
     assert wrong == {ip for ip in flagged if label.get(ip) == "human"}
 
 
-def engine(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run the engine as a user does."""
-    argv = [sys.executable, "-m", "engine", "task=evaluate", "source=file", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+def evaluated(*words: object) -> Done:
+    """Run the task over a file."""
+    return engine("task=evaluate", "source=file", *words)
 
 
 def test_the_report_is_printed_and_written(mixed: Path) -> None:
     words = [f"source.path={mixed}/log.ndjson", f"labels={mixed}/labels.csv", "rules=fast"]
-    done = engine(*words, f"report.json={mixed}/report.json")
+    done = evaluated(*words, f"report.json={mixed}/report.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((mixed / "report.json").read_text())
     found = report["by_address"]
@@ -221,7 +219,7 @@ def test_what_was_rejected_is_told_first_and_why(mixed: Path) -> None:
     line = (mixed / "log.ndjson").read_text().splitlines()[0]
     future = {"unix_time": 32_000_000_000, "category_id": 1, "ip": "192.0.2.1", "type": "view"}
     (mixed / "part.ndjson").write_text("\n".join([line, "{", json.dumps(future), "{", line]))
-    done = engine(f"source.path={mixed}/part.ndjson", f"labels={mixed}/labels.csv", "rules=fast")
+    done = evaluated(f"source.path={mixed}/part.ndjson", f"labels={mixed}/labels.csv", "rules=fast")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == (
         "2 events, 0 of them late; 3 records rejected (not_json 2, future 1)"
@@ -244,7 +242,7 @@ def test_what_is_missing_is_said_in_a_line(
     words: tuple[str, ...], wanted: str, mixed: Path
 ) -> None:
     filled = [word.format(labels=mixed / "labels.csv") for word in words]
-    done = engine(f"source.path={mixed}/log.ndjson", *filled)
+    done = evaluated(f"source.path={mixed}/log.ndjson", *filled)
     assert done.returncode in (69, 78)
     assert wanted in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from engine.history.page import page_of
+from tests.command_line import engine
 from tests.tool_process import run as run_tool
 
 HOSTILE = """</td><script>alert("1")</script> & 'so' <img src=x onerror=alert(1)>"""
@@ -33,12 +32,6 @@ def parsed(page: str) -> ET.Element:
     return ET.fromstring(page)  # noqa: S314 - our own
 
 
-def engine(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run the engine as a user does."""
-    argv = [sys.executable, "-m", "engine", "task=evaluate", "source=file", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a log, its labels, rules with hostile words, the report and the page."""
@@ -50,6 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, err
     (folder / "rules.yaml").write_text(yaml.safe_dump({"rules": RULES}))
     done = engine(
+        "task=evaluate",
+        "source=file",
         *(f"source.path={folder}/log.ndjson", f"labels={folder}/labels.csv"),
         *(f"rules.path={folder}/rules.yaml", "view=none"),
         *(f"report.json={folder}/report.json", f"report.html={folder}/report.html"),
@@ -268,6 +263,8 @@ def test_a_log_without_bots_and_without_a_firing_rule_has_a_page(folder: Path) -
     (folder / "one.ndjson").write_text(json.dumps(event) + "\n")
     (folder / "none.csv").write_text("key,label\n192.0.2.1,human\n")
     done = engine(
+        "task=evaluate",
+        "source=file",
         *(f"source.path={folder}/one.ndjson", f"labels={folder}/none.csv", "rules=fast"),
         f"report.html={folder}/none.html",
     )
@@ -289,7 +286,11 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_run(
     path: str, wanted: str, folder: Path
 ) -> None:
     done = engine(
-        f"source.path={folder}/none", f"labels={folder}/labels.csv", f"report.html={path}"
+        "task=evaluate",
+        "source=file",
+        f"source.path={folder}/none",
+        f"labels={folder}/labels.csv",
+        f"report.html={path}",
     )
     assert done.returncode == 78
     assert done.stderr == f"botsieve: report.html: '{path}' cannot be written: {wanted}\n"

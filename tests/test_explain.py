@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from engine.history.tasks import explanation_of
 from engine.rule_windows import rule_set
 from engine.settings.compose import compose
 from tests import logs, naive
+from tests.command_line import Done, engine
 from tests.naive_config import ModelConfig
 from tests.test_evaluate import CONFIG, MONOTONE, NOW_MS, RULES, as_written, fired
 
@@ -145,11 +144,10 @@ def event(
     return f"{{{fields}{more}}}\n"
 
 
-def explain(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run the engine as a user does, over the log of a folder."""
-    argv = [sys.executable, "-m", "engine", "task=explain", "source=file", "rules=fast"]
-    argv += [f"source.path={folder}/log.ndjson", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+def explain(folder: Path, *words: object) -> Done:
+    """Run the task over the log of a folder."""
+    log = f"source.path={folder}/log.ndjson"
+    return engine("task=explain", "source=file", "rules=fast", log, *words)
 
 
 def written(folder: Path, *events: str) -> Path:
@@ -295,9 +293,8 @@ def test_wrong_input_is_one_line(words: tuple[str, ...], wanted: str, tmp_path: 
 def test_of_a_recorded_folder_the_decoded_fields_are_told(tmp_path: Path) -> None:
     written(tmp_path, *(event(1, kind="click", category=7) for _ in range(11)))
     folder, path = tmp_path / "recorded", tmp_path / "explained.json"
-    argv = [sys.executable, "-m", "engine", "source=file", "rules=fast", "sink=memory", "view=none"]
-    argv += [f"source.path={tmp_path}/log.ndjson", f"record.path={folder}"]
-    subprocess.run(argv, check=True, timeout=120)
+    words = ("source=file", f"source.path={tmp_path}/log.ndjson", "rules=fast", "sink=memory")
+    assert engine(*words, f"record.path={folder}", "view=none").returncode == 0
     done = explain(tmp_path, f"source.path={folder}", "address=192.0.2.1", f"report.json={path}")
     assert done.returncode == 0, done.stderr
     [case] = json.loads(path.read_text())["rules"][0]["cases"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from engine.rule_trees import canonical
 from engine.rule_windows import rule_set
 from engine.settings.compose import compose
 from tests import naive
+from tests.command_line import engine
 from tests.rule_texts import EXPRESSIONS, read
 from tests.tool_process import run as run_tool
 
@@ -45,8 +44,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lint(folder: Path, *words: str) -> list[tuple[str, str]]:
     """Return (rule, kind) of all findings; each is said in a line with its key."""
     said = ["task=lint", "source=file", f"source.path={folder}/log.ndjson", *words]
-    argv = [sys.executable, "-m", "engine", *said, f"report.json={folder}/found.json"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    done = engine(*said, f"report.json={folder}/found.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((folder / "found.json").read_text())["findings"]
     lines = [f"{one['key']}: {one['rule']}: {one['text']}" for one in found]

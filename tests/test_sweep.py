@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -47,6 +45,7 @@ from engine.rule_windows import rule_set
 from engine.rules import RuleSet
 from engine.settings.compose import compose
 from tests import logs, naive
+from tests.command_line import engine
 from tests.naive_config import ModelConfig, ModelRule
 from tests.tool_process import run as run_tool
 
@@ -331,12 +330,6 @@ def test_without_labels_the_best_rules_flag_as_many_as_was_said(tmp_path: Path) 
     again = engine("task=evaluate", *said, f"rules.path={best}", f"report.json={report}")
     assert again.returncode == 0, again.stderr
     assert len(json.loads(report.read_text())["flagged"]) == most
-
-
-def engine(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the engine as a user does."""
-    argv = [sys.executable, "-m", "engine", *words]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_counts_of_an_address_that_repeat_are_kept_once() -> None:
