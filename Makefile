@@ -20,6 +20,9 @@ KERNEL_COVERAGE := 98
 # $(call need,COMMAND,DEBIAN PACKAGE[,WHY]): one line and exit 69 where a command is missing.
 need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),the tests run a real Kafka): install it (Debian: apt-get install -y $(2))" >&2; exit 69; }
 
+# Every engine that a test starts would compile all modules anew: three times the CPU of a start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run services check compiled kernels test faults detection soak bench bench-check bench-peers audit lock clean
 

@@ -23,6 +23,7 @@ from engine.schema import leaves
 from engine.settings.compose import compose, help_text, mask
 from engine.settings.overrides import flatten
 from engine.settings.presets import CHOSEN_BY_GROUP, GROUPS, options, preset
+from engine.settings.presets import composed as composed_once
 from engine.settings.yaml_file import parse
 from engine.source_config import FileConf, KafkaConf, SourceConf
 
@@ -406,6 +407,7 @@ def test_any_file_is_taken_or_refused_in_one_line(folder: Path, lines: list[str]
 
 def test_composing_leaves_no_trace(folder: Path) -> None:
     handlers = list(logging.getLogger().handlers)
+    composed_once.cache_clear()
     composed("deploy=embedded", "rules=seed", "sink=console")
     help_text()
     assert list(folder.iterdir()) == []

@@ -7,6 +7,7 @@ no log, no initialised Hydra. Values are the business of `engine.settings.compos
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -57,9 +58,14 @@ def preset(choices: Mapping[str, str]) -> Preset:
     """Return the values for these choices, the defaults where nothing is chosen."""
     for group, option in choices.items():
         check_option(group, option)
-    overrides = [f"{group}={option}" for group, option in choices.items()]
+    return composed(*(f"{group}={option}" for group, option in choices.items()))
+
+
+@cache  # 60 ms each time, and the files stay as they are
+def composed(*overrides: str) -> Preset:
+    """Return what Hydra composes; it is everybody's, and nobody changes it."""
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="botsieve"):
-        conf = hydra.compose("config", overrides, return_hydra_config=True)
+        conf = hydra.compose("config", list(overrides), return_hydra_config=True)
     chosen = {group: conf.hydra.runtime.choices[group] for group in GROUPS}
     del conf.hydra
     return Preset(chosen, cast(dict[str, Any], OmegaConf.to_container(conf, resolve=False)))
