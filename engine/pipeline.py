@@ -197,6 +197,7 @@ class Pipeline:
             for outcome in self._advance(item):
                 self._pass_on(outcome)
             if item is None:
+                self._pass_on(self._state.last())
                 self._pass_on(None)
                 return
 

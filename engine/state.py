@@ -143,6 +143,10 @@ class State:
             windows.accepted,
         )
 
+    def last(self) -> Outcome:
+        """Return what may be committed when all is written and no batch comes any more."""
+        return Outcome(self._epoch, [], NO_REJECTS, self._windows.checkpoints(), ended=True)
+
     def _step_of(self, batch: Batch, *, n_late: int) -> Step:
         """Return what the batch was, and before it the assignment that it is the first of."""
         assigned, self._assigned = self._assigned, None
