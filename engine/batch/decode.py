@@ -134,6 +134,8 @@ def _reject_frame(
     records: Records, status: NDArray[np.uint8], bad: NDArray[np.bool_]
 ) -> pl.DataFrame:
     rows = np.flatnonzero(bad)
+    if not len(rows):
+        return NO_REJECTS
     columns = {
         "partition": records.partition[rows],
         "offset": records.offset[rows],

@@ -38,7 +38,8 @@ class Verdicts(NamedTuple):
     A window that closes with more than MAX_ROWS addresses has several, of which one is the last.
     mask: rules that fired, bit i = rule i; new_mask: those not announced early already;
     crossed_ms: the moment from which the decision could be known, unix ms. is_base: of the window
-    that has statistics.
+    that has statistics. Most frames are small, and a plan of Polars takes longer than its work on
+    them: rows and masks are chosen by NumPy.
     """
 
     start_s: int
@@ -51,17 +52,22 @@ class Verdicts(NamedTuple):
 
     def with_only(self, rules_mask: int) -> Verdicts:
         """Return the same rows with only these rules in the masks."""
-        only = pl.lit(rules_mask, pl.UInt64)
-        return self._replace(frame=self.frame.with_columns(pl.col("mask", "new_mask") & only))
+        only = np.uint64(rules_mask)
+        masks = {name: self.frame[name].to_numpy() for name in ("mask", "new_mask")}
+        if not any((mask & ~only).any() for mask in masks.values()):
+            return self
+        kept = {name: pl.Series(mask & only) for name, mask in masks.items()}
+        return self._replace(frame=self.frame.with_columns(**kept))
 
     def flagged(self, rules_mask: int) -> Verdicts:
         """Return the rows where one of these rules fired, with only those rules in the masks.
 
         Early rows are those at which one fired just now: another rule's crossing adds nothing.
         """
-        masked = self.with_only(rules_mask)
-        fired = pl.col("mask" if self.final else "new_mask") != 0
-        return self._replace(frame=masked.frame.filter(fired))
+        fired = self.frame["mask" if self.final else "new_mask"].to_numpy()
+        rows = np.flatnonzero(fired & np.uint64(rules_mask))
+        frame = self.frame if len(rows) == len(self.frame) else self.frame[rows]
+        return self._replace(frame=frame).with_only(rules_mask)
 
     def spared(self, places: NDArray[np.int64]) -> Verdicts:
         """Return the same rows; at these places no rule has fired."""

@@ -111,7 +111,7 @@ class OpenWindows:
         self._note_complete(partition, time)
         self.n_late_after_idle += int(np.count_nonzero(result.action == LATE_AFTER_IDLE))
         self.n_replayed += int(np.count_nonzero(result.action == REPLAYED))
-        marked = events.with_columns(pmax_before=pl.Series(result.pmax_before))
+        marked = events.hstack([pl.Series("pmax_before", result.pmax_before)])
         self.accepted = result.action == ACCEPTED
         if not self.accepted.all():
             marked = marked.filter(pl.Series(self.accepted))
