@@ -207,10 +207,10 @@ def by_number(
     if numbers.min() == numbers.max():
         yield int(numbers[0]), frame
         return
-    order = np.argsort(numbers, kind="stable")
-    ordered = frame[order]
-    borders = np.flatnonzero(np.diff(numbers[order])) + 1
+    if (numbers[1:] < numbers[:-1]).any():
+        order = np.argsort(numbers, kind="stable")
+        frame, numbers = frame[order], numbers[order]
     first = 0
-    for last in [*borders.tolist(), len(ordered)]:
-        yield int(numbers[order[first]]), ordered[first:last]
+    for last in [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(frame)]:
+        yield int(numbers[first]), frame[first:last]
         first = last
