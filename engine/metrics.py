@@ -89,6 +89,7 @@ class Metrics:
     late: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     late_after_idle: int = 0
     replayed: int = 0
+    key_mismatch: int = 0
     overflow: int = 0
     callback_errors: int = 0
     unknown_type: int = 0
@@ -148,6 +149,7 @@ class Metrics:
             },
             "late_after_idle": self.late_after_idle,
             "replayed": self.replayed,
+            "key_mismatch": self.key_mismatch,
             "overflow": self.overflow,
             "callback_errors": self.callback_errors,
             "unknown_type": self.unknown_type,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from engine.batch.window import WindowSpec
+from engine.batch.window import KEYED, UNKEYED, WindowSpec
 from engine.config import AppConf
 from engine.errors import ConfigError
 from engine.rules import RuleSet, load_rules
@@ -27,7 +27,8 @@ def window_spec(conf: AppConf, rules: RuleSet) -> WindowSpec:
     """Return the windows."""
     own = conf.window
     limits = (own.max_keys, own.max_categories)
-    return WindowSpec(rules.windows, own.delay_s, own.idle_s, *limits)
+    mode = KEYED if conf.source.keyed else UNKEYED
+    return WindowSpec(rules.windows, own.delay_s, own.idle_s, *limits, mode)
 
 
 def check_span(conf: AppConf, spec: WindowSpec) -> None:

@@ -34,6 +34,7 @@ class SourceConf(Group):
 
     key: ClassVar[str] = "source"
     fields: FieldsConf = field(default_factory=FieldsConf)
+    keyed: Annotated[bool, "each address is in one partition: several engines may share"] = False
     unknown_type: Annotated[str, OneOf("view", "reject"), "what another type counts as"] = "view"
 
 

@@ -20,11 +20,13 @@ from engine.batch.decode import (
     NO_REJECTS,
     DecodedBatch,
     DecodeOptions,
+    Records,
     decode,
 )
 from engine.batch.journal import Step
+from engine.batch.keyed import is_keyed_otherwise, open_windows
 from engine.batch.verdict import MAX_ROWS, Verdicts
-from engine.batch.window import OpenWindows, WindowSpec
+from engine.batch.window import KEYED, WindowSpec
 from engine.errors import ConfigError
 from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
@@ -34,6 +36,7 @@ from engine.sources import Assigned, Batch
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 0.5
+SHOWN_BYTES = 45  # as many as the longest address has
 NONE_ACCEPTED = np.zeros(0, np.bool_)
 
 Checkpoints = dict[int, tuple[int, Checkpoint]]
@@ -74,14 +77,14 @@ class State:
         self._options, self._spec, self._rules, self._seed = options, spec, rules, seed
         self._metrics, self._accept = metrics, accept_state_change
         self._event_clock = event_clock
-        self._windows = OpenWindows(spec, rules, n_partitions=0, seed=seed)
+        self._windows = open_windows(spec, rules, n_partitions=0, seed=seed)
         self._epoch = -1
         self._checkpoint_s = 0.0
         self._assigned: list[Checkpoint | None] | None = None
 
     def assign(self, assigned: Assigned) -> None:
         """Begin with what the new assignment's commits say."""
-        windows = OpenWindows(
+        windows = open_windows(
             self._spec, self._rules, n_partitions=assigned.n_partitions, seed=self._seed
         )
         for partition, checkpoint in assigned.checkpoints.items():
@@ -117,9 +120,10 @@ class State:
         n_late = windows.n_late
         with metrics.stage("decode"):
             decoded = self._decoded(batch)
+            self._look_at_key(batch.records, decoded.events)
         with metrics.stage("accumulate"):
             verdicts = windows.add(decoded.events)
-            windows.position[: len(batch.position)] = batch.position
+            windows.read_to(batch.position)
         for closed in self._closing(batch):
             verdicts.append(closed)
             if sum(len(one.frame) for one in verdicts) >= MAX_ROWS:
@@ -142,6 +146,20 @@ class State:
             step,
             windows.accepted,
         )
+
+    def _look_at_key(self, records: Records, events: pl.DataFrame) -> None:
+        """Of a keyed topic, see in each batch whether one record's key is its address."""
+        if self._spec.mode != KEYED or not is_keyed_otherwise(records, events):
+            return
+        if not self._metrics.key_mismatch:
+            log.warning(
+                "source.keyed: partition %d, offset %d: the key %r is not the address; one in "
+                "several partitions is judged in parts: key the topic by address (task=rekey)",
+                records.partition[0],
+                records.offset[0],
+                records.first_key.tobytes()[:SHOWN_BYTES],
+            )
+        self._metrics.key_mismatch += 1
 
     def last(self) -> Outcome:
         """Return what may be committed when all is written and no batch comes any more."""

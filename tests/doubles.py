@@ -15,7 +15,7 @@ import numpy as np
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, Records, decode_options
 from engine.batch.verdict import Verdicts
-from engine.batch.window import WindowSpec
+from engine.batch.window import UNKEYED, WindowSpec
 from engine.config import RuleConf
 from engine.dead_letter import NoDeadLetter
 from engine.detections import Detections, addresses
@@ -185,6 +185,7 @@ class Run:
         accept_state_change: bool = False,
         guards: Callable[[RuleSet, Metrics], Guards] | None = None,
         record: Record | None = None,
+        mode: str = UNKEYED,
     ) -> None:
         """`commits` gets every commit appended as it happens, so that lazy polls can look at it."""
         self.config, self.rules = config, rule_set(config)
@@ -214,7 +215,7 @@ class Run:
         if guards is not None:
             guard = guards(self.rules, self.metrics)
             writer.before_batch, writer.let_through = guard.before_batch, guard.let_through
-        spec = window_spec(config, max_keys=max_keys)
+        spec = window_spec(config, max_keys=max_keys)._replace(mode=mode)
         pipeline = Pipeline(
             source,
             State(

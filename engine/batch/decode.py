@@ -36,10 +36,14 @@ SHOWN_BYTES = 200
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
+NO_KEY = np.zeros(0, np.uint8)
+
+
 class Records(NamedTuple):
     """Raw records: record i is buffer[starts[i]:ends[i]], a null value where ends[i] < starts[i].
 
-    All arrays have one entry a record: int64, but partition int32.
+    All arrays have one entry a record: int64, but partition int32. first_key: the key of the first
+    record, empty where it has none.
     """
 
     buffer: NDArray[np.uint8]
@@ -48,6 +52,7 @@ class Records(NamedTuple):
     partition: NDArray[np.int32]
     offset: NDArray[np.int64]
     timestamp_ms: NDArray[np.int64]
+    first_key: NDArray[np.uint8] = NO_KEY
 
     def value(self, i: int, most: int | None = None) -> bytes:
         """Return the bytes of record i as they came, or the first of them; none of a null value."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
-from engine.batch.window import WindowSpec
+from engine.batch.window import KEYED, WindowSpec
 
 ASSIGNED, BATCH = "assigned", "batch"
 JOURNAL_SCHEMA: dict[str, Any] = {
@@ -100,7 +100,8 @@ def journal_of(entries: list[Entry]) -> pl.DataFrame:
 
 def settings_of(spec: WindowSpec) -> str:
     """Return the windows in the words of the journal."""
-    return f"{spec.windows}, delay {spec.delay_s} s"
+    keyed = ", keyed" if spec.mode == KEYED else ""
+    return f"{spec.windows}, delay {spec.delay_s} s{keyed}"
 
 
 def runs_of(

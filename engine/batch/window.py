@@ -32,11 +32,14 @@ from engine.kernels.triage import (
 from engine.rules import RuleSet
 from engine.windows import Window
 
+UNKEYED, KEYED = "unkeyed", "keyed"
+
 
 class WindowSpec(NamedTuple):
     """The config of windows; `mode` and the sizes go into checkpoints.
 
-    kinds: the base window, which has the statistics, and then those that rules name.
+    kinds: the base window, which has the statistics, and then those that rules name. mode: whether
+    an address may be in any partition (UNKEYED), or is in one only (KEYED).
     """
 
     kinds: tuple[Window, ...]
@@ -44,7 +47,7 @@ class WindowSpec(NamedTuple):
     idle_s: float
     max_keys: int
     max_categories: int
-    mode: str = "unkeyed"
+    mode: str = UNKEYED
 
     @property
     def pane_s(self) -> int:
@@ -104,8 +107,15 @@ class OpenWindows:
         self.awaits_first[partition] = entered
         self.restored_s = self.closed_s = max(self.closed_s, checkpoint.closed_s)
 
-    def add(self, events: pl.DataFrame) -> list[Verdicts]:
-        """Count an EVENT frame; return the early verdicts that it caused."""
+    def read_to(self, position: NDArray[np.int64]) -> None:
+        """Note the next offset of each partition, -1 where it is not read."""
+        self.position[: len(position)] = position
+
+    def add(self, events: pl.DataFrame, *, n_elsewhere: int = 0) -> list[Verdicts]:
+        """Count an EVENT frame; return the early verdicts that it caused.
+
+        n_elsewhere: keys of other windows that share `max_keys`.
+        """
         partition, time = column(events, "partition"), column(events, "time")
         result = triage(partition, time, self._times(), self.pmax_s, self.lateness)
         self._note_complete(partition, time)
@@ -115,7 +125,7 @@ class OpenWindows:
         self.accepted = result.action == ACCEPTED
         if not self.accepted.all():
             marked = marked.filter(pl.Series(self.accepted))
-        budget = np.array([self.spec.max_keys - self.n_keys, 0], np.int64)
+        budget = np.array([self.spec.max_keys - self.n_keys - n_elsewhere, 0], np.int64)
         found = [
             verdicts
             for store in self.stores

@@ -119,6 +119,7 @@ def records_of(messages: Messages) -> Records:
         column(map(Message.partition, messages), np.int32, len(values)),
         column(map(Message.offset, messages), np.int64, len(values)),
         stamped(stamps),
+        np.frombuffer(messages[0].key() or b"", np.uint8),
     )
 
 

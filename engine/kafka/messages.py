@@ -20,7 +20,7 @@ from engine.kernels.compiled import kernel
 
 # rd_kafka_message_t as words of 8 bytes; err and partition are int32, in the lower halves
 MESSAGE_WORDS = 9
-ERR, PARTITION, PAYLOAD, SIZE, OFFSET = 0, 2, 3, 4, 7
+ERR, PARTITION, PAYLOAD, SIZE, KEY, KEY_SIZE, OFFSET = 0, 2, 3, 4, 5, 6, 7
 
 
 def _pointer(_typing: Any, address: Any) -> Any:
@@ -62,7 +62,7 @@ def unpack(
     starts, ends = np.empty(n, np.int64), np.empty(n, np.int64)
     partition, offset = np.empty(n, np.int32), np.empty(n, np.int64)
     timestamp_ms, error = np.empty(n, np.int64), np.empty(n, np.int32)
-    kind = np.empty(1, np.int64)
+    kind, first_key = np.empty(1, np.int64), np.empty(0, np.uint8)
     at = 0
     for i in range(n):
         message = carray(pointer(addresses[i]), MESSAGE_WORDS, np.int64)
@@ -73,7 +73,9 @@ def unpack(
             ends[i] = at = end
         partition[i], offset[i] = np.int32(message[PARTITION]), message[OFFSET]
         error[i] = np.int32(message[ERR])
+        if i == 0 and message[KEY] != 0:
+            first_key = carray(pointer(message[KEY]), message[KEY_SIZE], np.uint8).copy()
         stamp = call(timestamp, addresses[i], kind.ctypes.data)
         timestamp_ms[i] = stamp if stamp >= 0 else now_ms
         call(destroy, addresses[i], 0)
-    return Records(buffer, starts, ends, partition, offset, timestamp_ms), error
+    return Records(buffer, starts, ends, partition, offset, timestamp_ms, first_key), error

@@ -15,7 +15,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from numpy.typing import NDArray
 
-from engine.batch.decode import Records
+from engine.batch.decode import NO_KEY, Records
 from engine.config import BatchConf
 from engine.kafka.fetch import Fetch, Notice, PlainFetch, Taken
 from engine.kafka.librdkafka import Queue, Unusable, error_of, load
@@ -121,7 +121,9 @@ def taken(records: Records, error: NDArray[np.int32]) -> Taken:
     buffer, good = records.buffer, error == 0
     partition, offset = records.partition[good], records.offset[good]
     bounds = records.starts[good], records.ends[good]
-    return Taken(Records(buffer, *bounds, partition, offset, records.timestamp_ms[good]), notices)
+    key = records.first_key if good[0] else NO_KEY
+    stamps = records.timestamp_ms[good]
+    return Taken(Records(buffer, *bounds, partition, offset, stamps, key), notices)
 
 
 def check(library: ctypes.CDLL) -> None:

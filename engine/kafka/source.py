@@ -1,4 +1,4 @@
-"""The Kafka source: a static member of a consumer group that sees the whole topic.
+"""The Kafka source: a static member of a consumer group that sees the whole topic, or its share.
 
 One thread owns the consumer. Callbacks only set flags: one that raised would lose the batch that is
 being fetched. Whenever the assignment changes, everything restarts from what is committed.
@@ -45,9 +45,13 @@ class KafkaSource:
         stopping: threading.Event,
         alone: bool = False,
     ) -> None:
-        """Nothing is connected yet. `alone` skips the look at other members of the group."""
+        """Nothing is connected yet. `alone` skips the look at other members of the group.
+
+        Those of a keyed topic are welcome: each has its share of the addresses.
+        """
         self._conf, self._batch, self._blank = conf, batch, blank
-        self._delay_s, self._idle_s, self._alone = delay_s, idle_s, alone
+        self._delay_s, self._idle_s = delay_s, idle_s
+        self._alone = alone or conf.keyed
         self._session = Session(conf, batch, stopping=stopping)
         self._wanted: list[int] | None = None
         self._restart_wanted = False
@@ -138,7 +142,7 @@ class KafkaSource:
 
     def _assign(self, partitions: list[int]) -> Assigned | None:
         try:
-            if not self._session.view.is_whole(self._session.consumer, partitions):
+            if not self._is_enough(partitions):
                 self._wanted = None
                 return None
             starts = self._resolve(partitions)
@@ -165,6 +169,10 @@ class KafkaSource:
         log.info("source.topic: reading '%s', partition %s", self._conf.topic, where)
         checkpoints = {p: start.checkpoint for p, start in starts.items()}
         return Assigned(self.epoch, len(self._progress.position), checkpoints)
+
+    def _is_enough(self, partitions: list[int]) -> bool:
+        """Whether verdicts can be made of these partitions alone."""
+        return self._conf.keyed or self._session.view.is_whole(self._session.consumer, partitions)
 
     def _resolve(self, partitions: list[int]) -> dict[int, Start]:
         starts = resolve_starts(

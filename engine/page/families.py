@@ -45,6 +45,7 @@ def counters(metrics: Metrics) -> dict[str, tuple[int, str]]:
         "unknown_type_events": (metrics.unknown_type, "Events that are neither click nor view."),
         "late_after_idle_events": (metrics.late_after_idle, "Late since their partition was idle."),
         "replayed_events": (metrics.replayed, "Events of windows that were acknowledged before."),
+        "key_mismatch_records": (metrics.key_mismatch, "Sampled, with a key that is not the ip."),
         "overflow_events": (metrics.overflow, "Events left out beyond window.max_keys."),
         "windows": (metrics.windows, "Windows that were closed."),
         "partial_windows": (metrics.windows_partial, "Of these, begun before the first record."),
