@@ -55,7 +55,7 @@ class InstanceLock:
         except BlockingIOError:
             problem = (
                 f"source.instance_id: another engine runs on this host as {self._what}; "
-                "stop it, or give this one its own source.group_id"
+                "stop it, or give this one its own source.group_id (with source.keyed: instance_id)"
             )
             raise PartialViewError(problem) from None
 
@@ -82,7 +82,8 @@ def refuse_second_engine(admin: AdminClient, *, group_id: str, instance: str) ->
     if others:
         problem = (
             f"source.group_id: '{group_id}' is read by {', '.join(others)} already; one engine "
-            "must see the whole topic: stop the other, or take another source.group_id"
+            "must see the whole topic: stop the other, take another source.group_id, or set "
+            "source.keyed=true if the topic is keyed by address"
         )
         raise PartialViewError(problem)
 
