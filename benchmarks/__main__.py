@@ -28,6 +28,7 @@ from benchmarks import (
     bench_sweep,
     bench_windows,
     bench_write,
+    plan,
     plots,
 )
 from benchmarks.machine import describe
@@ -74,6 +75,7 @@ def main() -> None:
         KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         RESULTS.write_text(report(kept), encoding="utf-8")
         plots.draw(kept)
+        plan.write(kept)
     print(RESULTS.read_text(encoding="utf-8"))
 
 
