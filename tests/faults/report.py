@@ -15,7 +15,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +36,9 @@ between a real Kafka and a real Valkey; a naive model judges what every key hold
 every command that was ever sent. *Lost*: results that are not there. *Wrong*: values, expiries or
 commits that were not true, even for a moment. *Repeated*: writes that said again, byte for byte,
 what had been said before. *Recovery*: seconds from the end of the fault until everything is
-written and committed, the start of the engine included where it was killed; for a standby (G2),
-until it has taken over and decided.
+written and committed, the start of the engine included where it was killed; for an engine that
+takes over (G1), until the group has given it all partitions; for a standby (G2), until it has
+decided as well.
 
 | row | fault | tried | failed | lost | wrong | repeated | recovery p95, s |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -72,19 +73,21 @@ def tries_in(report: Path) -> Iterator[Try]:
         yield Try(row_ids(case.get("name", "")), passed, figures)
 
 
-def node_ids() -> list[str]:
-    """Return every test of a row."""
+def node_ids(only: Iterable[str]) -> list[str]:
+    """Return every test of these rows, of all where none is named."""
     argv = [*PYTEST, "--collect-only", "tests"]
     listed = subprocess.run(argv, check=True, cwd=ROOT, capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if row_ids(line.rpartition("::")[2])]
+    wanted = set(only) or {row.id for row in ROWS}
+    names = ((line, line.rpartition("::")[2]) for line in listed.splitlines())
+    return [line for line, name in names if wanted & set(row_ids(name))]
 
 
-def run(n_runs: int) -> list[Try]:
-    """Run the rows' tests so often; return every try."""
+def run(n_runs: int, only: Iterable[str]) -> list[Try]:
+    """Run the tests of these rows so often; return every try."""
     found: list[Try] = []
     with tempfile.TemporaryDirectory() as folder:
         chosen, report = Path(folder) / "tests", Path(folder) / "report.xml"
-        chosen.write_text("\n".join(node_ids()))
+        chosen.write_text("\n".join(node_ids(only)))
         for _ in range(n_runs):
             argv = [*PYTEST, "-n2", f"@{chosen}", f"--junitxml={report}"]
             subprocess.run(argv, check=False, cwd=ROOT)
@@ -92,13 +95,13 @@ def run(n_runs: int) -> list[Try]:
     return found
 
 
-def table(tries: Iterable[Try]) -> str:
-    """Return a line for each row of the matrix."""
+def lines_of(tries: Iterable[Try]) -> dict[str, str]:
+    """Return the line of each row of the matrix, by its id."""
     by_row: dict[str, list[Try]] = defaultdict(list)
     for one in tries:
         for row in one.rows:
             by_row[row].append(one)
-    return "\n".join(line(row.id.upper(), row.fault, row.reason, by_row[row.id]) for row in ROWS)
+    return {row.id: line(row.id.upper(), row.fault, row.reason, by_row[row.id]) for row in ROWS}
 
 
 def line(row: str, fault: str, reason: str, tries: list[Try]) -> str:
@@ -148,12 +151,33 @@ def main() -> None:
     """Run and write the page."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.report", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="how often each row is tried (3)")
-    tries = run(parser.parse_args().runs)
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    soak = f"## Everything at once\n\n{SOAK}\n\n{soak_table(tries)}"
-    text = f"{HEAD}{table(tries)}\n\n{soak}\n\n{when}. {describe()}\n"
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=[row.id for row in ROWS], metavar="ROW",
+        help="try these rows, and leave the others on the page as they are",
+    )  # fmt: skip
+    options = parser.parse_args()
+    tries = run(options.runs, options.only)
+    text = page_with(options.only, lines_of(tries)) if options.only else page_of(tries)
     PAGE.write_text(text, encoding="utf-8")
     print(PAGE.read_text(encoding="utf-8"))
+
+
+def page_of(tries: list[Try]) -> str:
+    """Return the whole page."""
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    soak = f"## Everything at once\n\n{SOAK}\n\n{soak_table(tries)}"
+    rows = "\n".join(lines_of(tries).values())
+    return f"{HEAD}{rows}\n\n{soak}\n\n{when}. {describe()}\n"
+
+
+def page_with(only: Iterable[str], lines: Mapping[str, str]) -> str:
+    """Return the page as it is, with new lines for these rows."""
+    border = HEAD.splitlines(keepends=True)[-1]
+    text = HEAD + PAGE.read_text(encoding="utf-8").partition(border)[2]
+    for row in only:
+        start = f"| {row.upper()} |"
+        text = re.sub(rf"^{re.escape(start)}.*$", lambda _, row=row: lines[row], text, flags=re.M)
+    return text
 
 
 if __name__ == "__main__":
