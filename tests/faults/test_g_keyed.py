@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from tests.end_to_end.logs import burst, event, window_ago
 from tests.end_to_end.rig import OFTEN, SHORT_SESSION, TO_THE_END, Rig
 from tests.faults.engines import SMALL
 from tests.faults.standard import READING, what_is_wrong
+from tests.services.kafka_cluster import KafkaCluster
 from tests.services.monitor import MonitorRecorder
 
 KEYED = "source.keyed=true"
@@ -89,6 +91,31 @@ def test_g1_engines_that_join_and_leave_in_mid_window_write_what_one_would(
         here.close_windows(start_s + 200)
         here.wait_for_commit(n_open=1)
         for engine in (second, third):
+            engine.terminate()
+            engine.ends()
+    assert what_is_wrong(here, recorder.commands) == ""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_b5_three_brokers_are_restarted_one_after_the_other_under_two_engines(
+    rig: Callable[..., Rig], kafka_cluster: KafkaCluster
+) -> None:
+    here, start_s = rig(N_PARTITIONS, kafka=kafka_cluster), window_ago(300)
+    steps = list(itertools.product(("close", "kill"), kafka_cluster.nodes))
+    with MonitorRecorder(here.valkey.url) as recorder:
+        engines = [keyed_engine(here, name) for name in ("first", "second")]
+        for engine in engines:
+            engine.wait_for(READING)
+        for n, (end, node) in enumerate(steps):
+            log = acts(start_s + 40 * n, n_windows=4)
+            produce(here, log[: len(log) // 2])
+            getattr(node, end)()
+            produce(here, log[len(log) // 2 :])
+            kafka_cluster.start_again(node)
+        here.close_windows(start_s + 40 * len(steps) + 60)
+        here.wait_for_commit(n_open=1)
+        for engine in engines:
             engine.terminate()
             engine.ends()
     assert what_is_wrong(here, recorder.commands) == ""
