@@ -6,6 +6,7 @@ and the view in front, and turns every end into one line and its exit code.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,16 @@ from engine.warm_up import warm_up
 WATCH_S = 0.25
 PLAIN_WIDTH = 100
 LINE = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+def command() -> int:
+    """Be the process: run the command line, and end without a last look at what is still there.
+
+    The interpreter's last collection would visit every object that was ever loaded, for 0.3 s.
+    """
+    exit_code = main()
+    gc.freeze()
+    return exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -264,4 +275,4 @@ def linger(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

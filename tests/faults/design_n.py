@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from engine.__main__ import main
+from engine.__main__ import command
 from engine.batch.window import OpenWindows
 from engine.state import Checkpoints
 
@@ -24,4 +24,4 @@ def read_positions(self: OpenWindows) -> Checkpoints:
 
 if __name__ == "__main__":
     OpenWindows.checkpoints = read_positions  # type: ignore[method-assign]
-    sys.exit(main())
+    sys.exit(command())

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.__main__ import main
+from engine.__main__ import command
 
 JUMP = Path(os.environ["CLOCK_JUMP"])
 true_time = time.time
@@ -23,4 +23,4 @@ def jumped() -> float:
 
 if __name__ == "__main__":
     time.time = jumped
-    sys.exit(main())
+    sys.exit(command())
