@@ -101,7 +101,8 @@ class State:
                 f"the group has committed for windows {was[1]} ({was[0]}), the config says "
                 f"{now[1]} ({now[0]}); set accept_state_change=true to drop what is open"
             )
-            raise ConfigError(key="window.length_s", problem=problem)
+            key = "window.length_s" if was[0] == now[0] else "source.keyed"
+            raise ConfigError(key, problem)
         if checkpoint.rules_sha8 != self._rules.sha8:
             log.info(
                 "rules: changed since the last commit; open windows are judged by the new ones"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batch.window import KEYED
+from engine.errors import ConfigError
 from engine.sinks import Write
 from tests import logs, naive
 from tests.doubles import Commit, Committed, Run
@@ -54,6 +56,16 @@ def test_keyed_windows_give_the_answer_of_the_model(data, drawn, random):
     run = Run(polls, config, n_partitions=N_PARTITIONS, mode=KEYED)
     assert explain(run, naive.judge(rows, config)) == ""
     assert run.metrics.records == len(rows)
+
+
+def test_commits_of_the_other_mode_are_refused_until_accepted():
+    rows = [naive.Row(0, 0, logs.value_of(1_000, 7, "192.0.2.1", "click"), logs.TIMESTAMP_MS)]
+    first = Run([rows], ModelConfig(), n_partitions=1, ends=False)
+    committed = as_read_back(first.commits[-1].committed)
+    with pytest.raises(ConfigError, match=r"^source.keyed: .*unkeyed.*accept_state_change=true"):
+        Run([], ModelConfig(), n_partitions=1, committed=committed, mode=KEYED)
+    again = {"committed": committed, "mode": KEYED, "accept_state_change": True}
+    assert Run([], ModelConfig(), n_partitions=1, **again).metrics.records == 0
 
 
 @settings(max_examples=100)
