@@ -31,10 +31,11 @@ from engine.kernel_cache import mended
 from engine.labels import load_labels
 from engine.metrics import Metrics
 from engine.rule_windows import check_span, rule_set, say_span, window_spec
+from engine.rules import RuleSet
 from engine.settings.compose import compose, help_text
 from engine.source_config import KafkaConf
 from engine.terminal.summary import lines_how_to_look, summary_text, write_json
-from engine.terminal.view import View, make_view
+from engine.terminal.view import NoView, View, make_view
 from engine.warm_up import warm_up
 
 WATCH_S = 0.25
@@ -101,16 +102,28 @@ def run_task(conf: AppConf) -> None:
 
         run_on_history(conf, rules, allowlist)
         return
+    if conf.task == "rekey":
+        rekey(conf, rules)
+        return
     with demo or nullcontext():
         if demo is not None:
             demo.applied(conf)
         run = Run(conf, rules, metrics, allowlist)
         kind = view_kind(conf)
         view = make_view(kind, metrics, run.detections, stream=sys.stderr, title="Botsieve")
-        with page_of(conf, metrics), view, logging_to(view), signals(run, demo):
+        with page_of(conf, metrics), view, logging_to(view), signals(run.stopping, demo):
             say_span(conf, spec)
             watch(run, demo, view)
         report(run, demo)
+
+
+def rekey(conf: AppConf, rules: RuleSet) -> None:
+    """Do task=rekey."""
+    from engine.rekey.task import run_rekey  # noqa: PLC0415 - a run needs none of it
+
+    stopping = threading.Event()
+    with logging_to(NoView(sys.stderr)), signals(stopping, None):
+        run_rekey(conf, rules, stopping=stopping)
 
 
 def check_files(conf: AppConf) -> None:
@@ -168,7 +181,7 @@ def logging_to(view: View) -> Iterator[None]:
 
 
 @contextmanager
-def signals(run: Run, demo: Embedded | None) -> Iterator[None]:
+def signals(stopping: threading.Event, demo: Embedded | None) -> Iterator[None]:
     """Turn SIGTERM and Ctrl-C into flags: a handler that raised would lose a batch.
 
     A demo drains at the first Ctrl-C and stops at the second.
@@ -177,7 +190,7 @@ def signals(run: Run, demo: Embedded | None) -> Iterator[None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         if demo is not None and number == signal.SIGINT and demo.end_early():
             return
-        run.stopping.set()
+        stopping.set()
 
     before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

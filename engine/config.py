@@ -30,7 +30,7 @@ from engine.schema import (
     refusal,
 )
 from engine.sink_config import SinkConf, TtlConf
-from engine.source_config import LONG_S, KafkaConf, SourceConf
+from engine.source_config import LONG_S, KafkaConf, RekeyConf, SourceConf
 from engine.windows import Window, window_of
 
 MAX_WINDOW_S = 86_400
@@ -219,6 +219,7 @@ class AppConf(Group):
     check: CheckConf = field(default_factory=CheckConf)
     sweep: SweepConf = field(default_factory=SweepConf)
     record: RecordConf = field(default_factory=RecordConf)
+    rekey: RekeyConf = field(default_factory=RekeyConf)
     metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)
     deploy: DeployConf = field(default_factory=DeployConf)
@@ -235,6 +236,8 @@ class AppConf(Group):
             self._check_verify()
         elif self.task == "replay":
             self._check_replay()
+        elif self.task == "rekey":
+            self._check_rekey()
         if self.address is not None and ("/" in self.address or not is_network(self.address)):
             raise refusal(key="address", value=self.address, allowed="an IPv4 or IPv6 address")
         if self.report.html is not None and self.task != "evaluate":
@@ -254,6 +257,14 @@ class AppConf(Group):
         if self.record.path is None:
             allowed = "the folder of the journal, with replay.verify=true"
             raise refusal(key="record.path", value=None, allowed=allowed)
+
+    def _check_rekey(self) -> None:
+        """Refuse to copy what is no topic, and a topic onto itself."""
+        if not isinstance(self.source, KafkaConf):
+            raise refusal(key="task", value="rekey", allowed="only with source=kafka")
+        if self.rekey.topic in (None, "", self.source.topic):
+            allowed = "another topic than source.topic, which task=rekey copies to it"
+            raise refusal(key="rekey.topic", value=self.rekey.topic, allowed=allowed)
 
     def _check_replay(self) -> None:
         """Refuse a replay of what is no topic of its own, or whose decisions would last longer."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from engine.schema import Group, Range
 
 ON_HISTORY = ("evaluate", "check", "sweep", "lint", "explain")
-TASKS = ("replay", *ON_HISTORY)
+TASKS = ("replay", *ON_HISTORY, "rekey")
 
 
 @dataclass

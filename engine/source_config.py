@@ -13,6 +13,15 @@ LONG_S = Range(0, 1_000_000_000)
 
 
 @dataclass
+class RekeyConf(Group):
+    """What task=rekey copies source.topic to."""
+
+    key: ClassVar[str] = "rekey"
+    topic: Annotated[str | None, "the topic that gets the records, keyed by address"] = None
+    interval_s: Annotated[float, Range(0.01, 30), "a transaction is committed so often"] = 0.5
+
+
+@dataclass
 class FieldsConf(Group):
     """The names that the four fields of an event have in the input."""
 

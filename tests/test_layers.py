@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top down. A module imports from its own layer or from one below it.
 LAYERS = {
     "entry": {"__main__"},
-    "history": {"history"},
+    "history": {"history", "rekey"},
     "wiring": {"assembly", "embedded", "rule_windows", "warm_up"},
     "composition": {"settings"},
     "shown": {"page", "terminal"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -62,6 +63,7 @@ class KafkaSource:
         self.standing = self._session.standing
         self._tick_s = 0.0
         self._progress = Progress([], now_s=self.standing.served_s)
+        self._held_back: set[int] = set()  # by `let_run`
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -97,6 +99,7 @@ class KafkaSource:
         """Begin with these partitions, before their first record."""
         self._progress = Progress(partitions, now_s=time.monotonic())
         self._session.fetch.forget()
+        self._held_back = set()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -237,6 +240,20 @@ class KafkaSource:
             self.standing.is_paused = True
         self._session.fetch.serve(HOLD_S)
         self._session.note_served(self._progress.partitions)
+
+    def let_run(self, partitions: list[int]) -> None:
+        """Take records of these partitions only, until it is said otherwise."""
+        going_on = set(self._progress.going_on())
+        held_back = going_on - set(partitions)
+        if held_back != self._held_back:
+            consumer = self._session.consumer
+            consumer.pause(self._partitions(sorted(held_back - self._held_back)))
+            consumer.resume(self._partitions(sorted(going_on & self._held_back - held_back)))
+            self._held_back = held_back
+
+    def group_metadata(self) -> Any:
+        """Return what tells a broker on whose behalf offsets are sent in a transaction."""
+        return self._session.consumer.consumer_group_metadata()
 
     def _read_again(self) -> None:
         self._restart_wanted = False

@@ -1,0 +1,1 @@
+"""task=rekey: a topic copied to one that is keyed by address."""
