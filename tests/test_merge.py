@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batch.merge import ROWS, Merge
-from engine.kernels.triage import NEVER
 from tests import logs, naive
 from tests.naive_config import ModelConfig
 from tests.naive_events import Event, parse_event
@@ -32,17 +31,15 @@ def merged(polls: list[list[naive.Row]], rows: list[naive.Row]) -> list[naive.Ro
         n_left[row.partition] += 1
     merge, position, order = Merge(n), np.full(n, -1, np.int64), []
     for poll in polls:
-        frame = pl.DataFrame(
-            {
-                "partition": [row.partition for row in poll],
-                "offset": [row.offset for row in poll],
-                "timestamp_ms": [row.timestamp_ms for row in poll],
-                "key": [event.ip if (event := parsed(row)) else None for row in poll],
-                "value": [row.value for row in poll],
-            },
-            schema={name: kind for name, kind in ROWS.items() if name != "pmax_s"},
-        )
-        times = [event.time_s if (event := parsed(row)) else NEVER for row in poll]
+        said = [parsed(row) for row in poll]
+        zeros = np.zeros(len(poll), np.int64)
+        columns = {
+            "partition": [row.partition for row in poll],
+            "offset": [row.offset for row in poll],
+            "is_event": [event is not None for event in said],
+        }
+        frame = pl.DataFrame({name: columns.get(name, zeros) for name in ROWS}, schema=ROWS)
+        times = [event.time_s if event else 0 for event in said]
         merge.add(frame, np.array(times, np.int64))
         for row in poll:
             n_left[row.partition] -= 1

@@ -19,9 +19,14 @@ ROWS = {
     "offset": pl.Int64,
     "timestamp_ms": pl.Int64,
     "pmax_s": pl.Int64,
-    "key": pl.String,
-    "value": pl.Binary,
+    "block": pl.Int64,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "high": pl.UInt64,
+    "low": pl.UInt64,
+    "is_event": pl.Boolean,
 }
+"""A record: its value is block[start:end], null where end < start; its address is high and low."""
 
 
 class Merge:
@@ -33,11 +38,12 @@ class Merge:
         self._held = pl.DataFrame(schema=ROWS)
 
     def add(self, rows: pl.DataFrame, time_s: NDArray[np.int64]) -> None:
-        """Take rows of ROWS, each partition in its order; `time_s` is NEVER where it is no event.
+        """Take rows of ROWS, each partition in its order; `time_s` counts where it is an event.
 
         Their pmax_s is set here.
         """
         partition = rows["partition"].to_numpy()
+        time_s = np.where(rows["is_event"].to_numpy(), time_s, NEVER)
         pmax_s = np.empty(len(rows), np.int64)
         for p in np.unique(partition):
             where = partition == p
@@ -45,6 +51,10 @@ class Merge:
             self._pmax_s[p] = pmax_s[where][-1]
         rows = rows.with_columns(pmax_s=pl.Series(pmax_s))
         self._held = pl.concat([self._held, rows.select(*ROWS)])
+
+    def blocks(self) -> set[int]:
+        """Return the blocks in which there are values of records that are held back."""
+        return set(self._held["block"].unique().to_list())
 
     def take(self, waiting: NDArray[np.bool_]) -> pl.DataFrame:
         """Return what may go on, in its order; `waiting`: partitions with more to be read at once.

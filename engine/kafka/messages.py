@@ -39,11 +39,23 @@ def _call(_typing: Any, function: Any, first: Any, second: Any) -> Any:
     return types.int64(types.int64, types.int64, types.int64), code
 
 
+def _call_with_three(_typing: Any, function: Any, first: Any, second: Any, third: Any) -> Any:
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word, word, word])
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+
+    return types.int64(types.int64, types.int64, types.int64, types.int64), code
+
+
 # pointer(int64 address) -> void *
 pointer: Any = intrinsic(_pointer)
 
 # call(int64 address, int64, int64) -> int64: a C function; it need not take or return as much
 call: Any = intrinsic(_call)
+
+# call_with_three(int64 address, int64, int64, int64) -> int64: the same with one word more
+call_with_three: Any = intrinsic(_call_with_three)
 
 
 @kernel

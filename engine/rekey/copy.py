@@ -18,24 +18,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 from confluent_kafka import KafkaException, Producer, TopicPartition
+from numpy.typing import NDArray
 
 from engine.batch.checkpoint import Checkpoint
 from engine.batch.decode import DecodeOptions, Records, decode
 from engine.batch.merge import Merge
-from engine.detections import addresses
 from engine.errors import BotsieveError, FencedError, UnavailableError
 from engine.failpoints import reach
 from engine.kafka.client import client_properties, meaning
 from engine.kafka.membership import instance_id
+from engine.kafka.produce import open_produce
 from engine.kafka.source import KafkaSource
-from engine.kernels.triage import NEVER
 from engine.metrics import Metrics
 from engine.source_config import KafkaConf
 from engine.sources import Assigned, Batch
 
 log = logging.getLogger(__name__)
 
-ANSWER_S, ROOM_S = 30.0, 0.1
+ANSWER_S = 30.0
 MAX_HELD = 500_000  # records of a partition that is ahead: with their values some 100 MB
 NOBODY = -1
 
@@ -60,6 +60,8 @@ class Rekey:
         self._metadata = blank.metadata()
         self._merge, self._epoch = Merge(0), NOBODY
         self._position = np.zeros(0, np.int64)
+        self._blocks: dict[int, NDArray[np.uint8]] = {}  # buffers of records that are held back
+        self._n_blocks = 0
         self._committed: dict[int, int] = {}
         self._is_open = False  # a transaction
         self._due_s = 0.0
@@ -77,6 +79,7 @@ class Rekey:
             self._commit()
         finally:
             self._abort()
+            self._produce.close()
             self._source.close()
 
     def _connect(self) -> None:
@@ -98,6 +101,7 @@ class Rekey:
         if known.error is not None:
             problem = f"rekey.topic: '{self._topic}': {known.error.str()}; make it first"
             raise UnavailableError(problem)
+        self._produce = open_produce(self._producer, self._topic, drain=self._conf.drain)
 
     def _step(self, item: Assigned | Batch | None) -> bool:
         """Take what the source hands over; return True at its end."""
@@ -105,7 +109,7 @@ class Rekey:
             case Assigned():
                 self._abort()
                 self._merge, self._epoch = Merge(item.n_partitions), item.epoch
-                self._committed = {}
+                self._blocks, self._committed = {}, {}
             case Batch() if item.epoch == self._epoch:
                 self._copy(item)
                 return item.ended
@@ -115,55 +119,30 @@ class Rekey:
         if len(batch.records.offset):
             if self._metrics.first_fetch_s is None:
                 self._metrics.first_fetch_s = time.monotonic()
-            self._merge.add(*self._rows_of(batch.records))
+            self._take(batch.records)
         self._position = batch.position
-        self._produce(self._merge.take(~(batch.idle | batch.finished)))
+        self._send(self._merge.take(~(batch.idle | batch.finished)))
         self._source.let_run(np.flatnonzero(self._merge.n_held() < MAX_HELD).tolist())
 
-    def _rows_of(self, records: Records) -> tuple[pl.DataFrame, np.ndarray[Any, Any]]:
-        """Return records as rows to merge, and their event times, NEVER where they are no event."""
+    def _take(self, records: Records) -> None:
+        """Merge the records of a batch, whose values stay in its buffer."""
         decoded, metrics = decode(records, self._options), self._metrics
         metrics.records += len(records.offset)
         metrics.events += len(decoded.events)
         metrics.rejected.update(decoded.rejects["reason"].to_list())
-        events = decoded.events.select(
-            "partition",
-            "offset",
-            "time",
-            key=pl.Series(
-                addresses(decoded.events["high"].to_numpy(), decoded.events["low"].to_numpy()),
-                dtype=pl.String,
-            ),
-        )
-        null = records.ends < records.starts
-        values = [None if null[i] else records.value(i) for i in range(len(null))]
-        columns = {
-            "partition": records.partition,
-            "offset": records.offset,
-            "timestamp_ms": records.timestamp_ms,
-            "value": pl.Series(values, dtype=pl.Binary),
-        }
-        rows = pl.DataFrame(columns).join(
-            events, on=["partition", "offset"], how="left", maintain_order="left"
-        )
-        return rows.drop("time"), rows["time"].fill_null(NEVER).to_numpy()
+        self._n_blocks += 1
+        self._blocks[self._n_blocks] = records.buffer
+        rows = rows_of(records, decoded.events, block=self._n_blocks)
+        self._merge.add(rows, rows["time"].to_numpy())
 
-    def _produce(self, rows: pl.DataFrame) -> None:
-        if not len(rows):
-            return
-        self._begin()
-        columns = (rows[name].to_list() for name in ("value", "key", "timestamp_ms"))
-        produce, topic = self._producer.produce, self._topic
-        for value, key, timestamp_ms in zip(*columns, strict=True):
-            while True:
-                try:
-                    produce(topic, value, key, timestamp=timestamp_ms)
-                except BufferError:
-                    self._producer.poll(ROOM_S)
-                    continue
-                break
-        self._producer.poll(0)
-        reach("produced")
+    def _send(self, rows: pl.DataFrame) -> None:
+        """Produce rows, and let the buffers go that nothing is held back from."""
+        if len(rows):
+            self._begin()
+            self._produce.send(rows, self._blocks)
+            reach("produced")
+        held = self._merge.blocks()
+        self._blocks = {name: block for name, block in self._blocks.items() if name in held}
 
     def _begin(self) -> None:
         if not self._is_open:
@@ -183,7 +162,7 @@ class Rekey:
             return
         self._begin()
         try:
-            self._send(offsets)
+            self._end(offsets)
         except KafkaException as exception:
             if not exception.args[0].txn_requires_abort():
                 raise self._told(exception) from None
@@ -193,7 +172,7 @@ class Rekey:
         self._is_open, self._committed = False, offsets
         self._metrics.last_ack_s = time.monotonic()
 
-    def _send(self, offsets: dict[int, int]) -> None:
+    def _end(self, offsets: dict[int, int]) -> None:
         source = self._conf.topic
         wanted = [TopicPartition(source, p, at, self._metadata) for p, at in offsets.items()]
         producer = self._producer
@@ -223,3 +202,27 @@ class Rekey:
             problem = "source.instance_id: another rekey runs under our name, or the broker took"
             return FencedError(f"{problem} it for dead ({error.str()}); start it again")
         return meaning(error) or UnavailableError(f"rekey.topic: {error.str()}; start it again")
+
+
+def rows_of(records: Records, events: pl.DataFrame, *, block: int) -> pl.DataFrame:
+    """Return records as rows to merge, with their time; those that are no events have none."""
+    columns = {
+        "partition": records.partition,
+        "offset": records.offset,
+        "timestamp_ms": records.timestamp_ms,
+        "start": records.starts,
+        "end": records.ends,
+    }
+    said = events.select("partition", "offset", "time", "high", "low", is_event=pl.lit(value=True))
+    rows = pl.DataFrame(columns)
+    if len(events) == len(rows):
+        rows = rows.hstack(said.drop("partition", "offset"))
+    else:
+        places = ["partition", "offset"]
+        rows = rows.join(said, on=places, how="left", maintain_order="left")
+    return rows.with_columns(
+        pl.col("time", "high", "low").fill_null(0),
+        pl.col("is_event").fill_null(value=False),
+        block=pl.lit(block, pl.Int64),
+        pmax_s=pl.lit(0, pl.Int64),
+    )

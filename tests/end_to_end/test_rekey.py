@@ -57,20 +57,21 @@ def wrong_copies(here: Rig, target: str) -> list[str]:
     return found + [str(key) for key, where in partitions.items() if key and len(where) > 1]
 
 
-@pytest.mark.parametrize("place", ["produced", "rekeyed"])
+@pytest.mark.parametrize(("place", "drain"), [("produced", "auto"), ("rekeyed", "plain")])
 def test_killed_again_and_again_each_record_is_copied_once(
-    place: str, rig: Callable[..., Rig], topic: Callable[[], str]
+    place: str, drain: str, rig: Callable[..., Rig], topic: Callable[[], str]
 ) -> None:
     here, start_s = rig(N_SOURCE), window_ago(120)
     target = here.kafka.create_topic(topic(), N_TARGET)
     fill(here, start_s)
     for nth in (1, 3):
         env = {"ENGINE_TESTING": "1", "ENGINE_FAILPOINT": f"{place}:{nth}:kill"}
-        copy = copied(here, target, **env)
+        copy = copied(here, target, f"source.drain={drain}", **env)
         copy.process.wait(60)
         assert copy.process.returncode == KILLED, copy.output
-    line = copied(here, target).ends()
-    assert f"to '{target}' in " in line
+    copy = copied(here, target, f"source.drain={drain}")
+    assert f"to '{target}' in " in copy.ends()
+    assert "one by one" not in copy.stderr
     assert wrong_copies(here, target) == []
     keyed = Rig(here.kafka, here.valkey, target, here.new_engine)
     words = ("source.keyed=true", OFTEN, TO_THE_END, *SHORT_SESSION)
