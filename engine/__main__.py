@@ -134,6 +134,10 @@ def check_files(conf: AppConf) -> None:
         raise ConfigError(key="labels", problem="task=evaluate needs a file of labels; give one")
     if conf.task == "explain" and conf.address is None:
         raise ConfigError(key="address", problem="task=explain needs an address; give one")
+    if conf.task == "rekey" and not conf.rekey.topic:
+        raise ConfigError(
+            key="rekey.topic", problem="task=rekey needs a topic to copy to; give one"
+        )
     report = conf.report
     written = {"summary.json": conf.summary.json, "report.json": report.json}
     for key, path in {**written, "report.html": report.html}.items():

@@ -262,7 +262,7 @@ class AppConf(Group):
         """Refuse to copy what is no topic, and a topic onto itself."""
         if not isinstance(self.source, KafkaConf):
             raise refusal(key="task", value="rekey", allowed="only with source=kafka")
-        if self.rekey.topic in (None, "", self.source.topic):
+        if self.rekey.topic == self.source.topic:
             allowed = "another topic than source.topic, which task=rekey copies to it"
             raise refusal(key="rekey.topic", value=self.rekey.topic, allowed=allowed)
 

@@ -102,7 +102,11 @@ def test_it_goes_on_until_it_is_ended_and_commits_what_it_has_copied(
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ((), "rekey.topic: null is refused; allowed: another topic than source.topic"),
+        ((), "rekey.topic: task=rekey needs a topic to copy to; give one"),
+        (
+            ("rekey.topic=bot-logs",),
+            "rekey.topic: 'bot-logs' is refused; allowed: another topic than source.topic",
+        ),
         (("source=file",), "task: 'rekey' is refused; allowed: only with source=kafka"),
     ],
 )
