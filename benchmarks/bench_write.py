@@ -18,9 +18,8 @@ from benchmarks.rig import Found, Summary, interleaved, median, table
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
 from engine.config import RuleConf
 from engine.metrics import Metrics
-from engine.redis_connection import connection_to
-from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
+from engine.redis_topology import servers_of
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
 from engine.rules import load_rules
@@ -54,16 +53,12 @@ def verdicts() -> Verdicts:
 
 def sink_to(url: str) -> RedisSink:
     """Return an open sink."""
-    connection = connection_to(url, username=None, password=None)
-    writer = RedisWriter(
-        connection,
-        scripts=SCRIPTS["keys"],
-        stopping=threading.Event(),
-        on_state=lambda ready: None,
-        watch=ServerWatch(on_evicted=lambda n_keys: None, replay=""),
-    )
-    times = Timing(event_clock=False, ttl_s=np.array(RULES.ttl_s, np.int64), statistics_ttl_s=600)
     conf, seed = SinkConf(url=url), np.uint64(1)
+    servers = servers_of(
+        conf, new_watch=lambda: ServerWatch(on_evicted=lambda n_keys: None, replay="")
+    )
+    writer = RedisWriter(servers, stopping=threading.Event(), on_state=lambda ready: None)
+    times = Timing(event_clock=False, ttl_s=np.array(RULES.ttl_s, np.int64), statistics_ttl_s=600)
     sink = RedisSink(conf, RULES, times, writer=writer, seed=seed, stage=Metrics().stage)
     sink.open()
     return sink

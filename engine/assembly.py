@@ -5,13 +5,11 @@ Nothing here connects or computes; that happens when the pipeline runs.
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -34,15 +32,13 @@ from engine.metrics import Metrics
 from engine.parquet_source import ParquetSource, file_source
 from engine.pipeline import Pipeline
 from engine.record import NoRecord, Record, Recorder
-from engine.redis_connection import connection_to
 from engine.redis_flags import Pick
-from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
+from engine.redis_topology import servers_of
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
 from engine.rule_windows import replay_span, window_spec
 from engine.rules import RuleSet
-from engine.sink_config import SinkConf
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
 from engine.source_config import FileConf, KafkaConf
 from engine.sources import FileSource, Source
@@ -182,7 +178,20 @@ def build_sink(run: Run) -> Sink:
             return MemorySink(conf, rules, times, seed=seed)
         case "console":
             return ConsoleSink(conf, rules, times, seed=seed, out=sys.stdout)
-    connection = connection_to(conf.url, username=conf.username, password=redis_password(conf))
+    return RedisSink(
+        conf,
+        rules,
+        times,
+        writer=build_redis(run),
+        seed=seed,
+        stage=run.metrics.stage,
+        compare=run.conf.task == "replay",
+    )
+
+
+def build_redis(run: Run) -> RedisWriter:
+    """Return what writes to Redis, however many servers that is."""
+    conf = run.conf.sink
 
     def note_state(ready: bool) -> None:  # noqa: FBT001 - called by the writer
         run.metrics.sink_ready = ready
@@ -190,24 +199,12 @@ def build_sink(run: Run) -> Sink:
     def note_evicted(n_keys: int) -> None:
         run.metrics.redis_evicted_keys += n_keys
 
-    longest_s = max([*rules.ttl_s, conf.statistics_ttl_s])
+    longest_s = max([*run.rules.ttl_s, conf.statistics_ttl_s])
     replay = f"task=replay replay.since_s={longest_s}"
-    writer = RedisWriter(
-        connection,
-        scripts=SCRIPTS[conf.layout],
-        stopping=run.stopping,
-        on_state=note_state,
-        watch=ServerWatch(on_evicted=note_evicted, replay=replay),
+    servers = servers_of(
+        conf, new_watch=lambda: ServerWatch(on_evicted=note_evicted, replay=replay)
     )
-    return RedisSink(
-        conf,
-        rules,
-        times,
-        writer=writer,
-        seed=seed,
-        stage=run.metrics.stage,
-        compare=run.conf.task == "replay",
-    )
+    return RedisWriter(servers, stopping=run.stopping, on_state=note_state)
 
 
 def build_guards(run: Run) -> Guards:
@@ -256,17 +253,6 @@ def counts_from_event(conf: AppConf) -> bool:
     """Return True where a TTL counts from the window's end, not from the write."""
     by_source = isinstance(conf.source, KafkaConf)
     return {"event": True, "write": False}.get(conf.ttl.clock, by_source)
-
-
-def redis_password(conf: SinkConf) -> str | None:
-    """Return the password from its file, else from REDIS_PASSWORD, else None."""
-    if conf.password_file is None:
-        return os.environ.get("REDIS_PASSWORD")
-    try:
-        return Path(conf.password_file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        problem = f"'{conf.password_file}' cannot be read: {error.strerror}"
-        raise ConfigError(key="sink.password_file", problem=problem) from None
 
 
 def build_dead_letter(conf: AppConf) -> DeadLetter:

@@ -27,6 +27,11 @@ class Scan(NamedTuple):
     after: tuple[str, ...]
     address: Callable[[bytes], bytes]
 
+    @property
+    def key(self) -> str | None:
+        """The one key that holds all decisions, if it is one."""
+        return self.before[1] if len(self.before) > 1 else None
+
 
 class Found(NamedTuple):
     """What was picked; `whole` where nothing was left unseen."""
@@ -51,10 +56,22 @@ def address_of_member(member: bytes) -> bytes:
     return member.removeprefix(b"ip: ").partition(b",")[0]
 
 
-def look(ask: Ask, scan: Scan, pick: Pick) -> Found | None:
+def look(asks: list[Ask], scan: Scan, pick: Pick) -> Found | None:
     """Return which addresses with a decision `pick` takes; None where Redis went away."""
+    found, whole = set[bytes](), True
+    for ask in asks:
+        seen = look_at(ask, scan, pick, most=MAX_LOOKED_AT // len(asks))
+        if seen is None:
+            return None
+        found.update(seen.addresses)
+        whole &= seen.whole
+    return Found(sorted(found), whole) if asks else None
+
+
+def look_at(ask: Ask, scan: Scan, pick: Pick, *, most: int) -> Found | None:
+    """Look through one server."""
     cursor, found, n_looked_at = "0", set[bytes](), 0
-    while n_looked_at < MAX_LOOKED_AT:
+    while n_looked_at < most:
         reply = ask(*scan.before, cursor, *scan.after)
         if reply is None:
             return None
@@ -63,7 +80,7 @@ def look(ask: Ask, scan: Scan, pick: Pick) -> Found | None:
         n_looked_at += STEP
         if cursor == "0":
             break
-    return Found(sorted(found), whole=cursor == "0")
+    return Found(list(found), whole=cursor == "0")
 
 
 def glob(text: str) -> str:

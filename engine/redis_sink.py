@@ -172,7 +172,7 @@ class RedisSink:
     def flagged_among(self, pick: Pick) -> list[bytes] | None:
         """Return the addresses with a decision that `pick` takes, as far as we may look."""
         try:
-            found = look(self._writer.ask, self._scan, pick)
+            found = look(self._writer.askers(self._scan.key), self._scan, pick)
         except redis.ResponseError as error:
             log.info("allow: whom Redis holds as flagged already is not looked for: %s", error)
             return []

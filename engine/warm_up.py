@@ -13,6 +13,7 @@ from engine.batch.window import OpenWindows, WindowSpec
 from engine.detections import Detections
 from engine.kafka.messages import unpack
 from engine.kernels.ranges import parsed, ranges_of, within
+from engine.kernels.slots import places, slot_of, some_of
 from engine.kernels.table import FIRST_CAPACITY
 from engine.metrics import Metrics
 from engine.parquet_source import newer_rows
@@ -59,5 +60,8 @@ def warm_up(options: DecodeOptions, spec: WindowSpec, rules: RuleSet, *, seed: i
     newer_rows(events, np.full(1, -1, np.int64))
     sink.statistics()
     unpack(np.empty(0, np.int64), 0, 0, 0)
+    command = np.frombuffer(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", np.uint8)
+    some_of(command, places(command, 1).ends, np.zeros(1, np.int64), command)
+    slot_of(command, 0, 1)
     decisions = Decisions(rules.enforce_mask, times, seed=np.uint64(seed))
     decisions.agree(decisions.decide(verdicts, now_s=0.0).rows)

@@ -12,9 +12,8 @@ import pytest
 import redis
 
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
-from engine.redis_connection import connection_to
-from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
+from engine.redis_topology import servers_of
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
 from engine.sink_config import SinkConf
@@ -31,13 +30,10 @@ RULES = rule_set(ModelConfig(rules=(ModelRule("many", "events > 3"),)))
 def sink_to(server: ValkeyServer, layout: str, *, compare: bool) -> RedisSink:
     """Return an open sink."""
     conf = SinkConf(url=server.url, layout=layout)
-    writer = RedisWriter(
-        connection_to(server.url, username=None, password=None),
-        scripts=SCRIPTS[layout],
-        stopping=threading.Event(),
-        on_state=lambda ready: None,
-        watch=ServerWatch(on_evicted=lambda n_keys: None, replay=""),
+    servers = servers_of(
+        conf, new_watch=lambda: ServerWatch(on_evicted=lambda n_keys: None, replay="")
     )
+    writer = RedisWriter(servers, stopping=threading.Event(), on_state=lambda ready: None)
     sink = RedisSink(
         conf,
         RULES,

@@ -11,7 +11,9 @@ import pytest
 import redis
 
 from engine import redis_writer
-from engine.redis_connection import connection_to
+from engine.redis_connection import Wires
+from engine.redis_node import RedisNode
+from engine.redis_servers import SingleServer
 from engine.redis_sink import resp
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
@@ -37,11 +39,12 @@ class Watched:
     ) -> None:
         self.evicted: list[int] = []
         self.ready: list[bool] = []
+        watch = ServerWatch(on_evicted=self.evicted.append, replay=REPLAY)
+        wire = Wires(server.url, username=user, password=password or None).to()
         self.writer = RedisWriter(
-            connection_to(server.url, username=user, password=password or None),
+            SingleServer(RedisNode(wire, scripts=(), watch=watch)),
             stopping=threading.Event(),
             on_state=self.ready.append,
-            watch=ServerWatch(on_evicted=self.evicted.append, replay=REPLAY),
         )
 
 

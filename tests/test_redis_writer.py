@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import AuthError, UnavailableError
-from engine.redis_connection import connection_to
+from engine.redis_connection import Wires
+from engine.redis_node import RedisNode
 from engine.redis_scripts import KEEP_LATER, KEEP_LATER_FIELD, sha1
+from engine.redis_servers import SingleServer
 from engine.redis_sink import resp
 from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
@@ -47,13 +49,12 @@ def block_of(commands: list[bytes]) -> NDArray[np.uint8]:
 
 def writer_to(server: ValkeyServer, *, scripts: tuple[str, ...] = ()) -> RedisWriter:
     """Return a writer to this server."""
-    connection = connection_to(server.url, username=None, password=None)
+    watch = ServerWatch(on_evicted=lambda n_keys: None, replay="task=replay")
+    wire = Wires(server.url, username=None, password=None).to()
     return RedisWriter(
-        connection,
-        scripts=scripts,
+        SingleServer(RedisNode(wire, scripts=scripts, watch=watch)),
         stopping=threading.Event(),
         on_state=lambda ready: None,
-        watch=ServerWatch(on_evicted=lambda n_keys: None, replay="task=replay"),
     )
 
 

@@ -22,9 +22,9 @@ SECRETS = (FROM_FILE, FROM_ENV, IN_URL, SASL_SECRET, PASSWORD)
 AUTH, BUG, CONFIG = 77, 70, 78
 WITH_A_BUG = """
 import sys, engine.assembly, engine.__main__
-def connection_to(url, *, username, password):
+def servers_of(conf, *, new_watch):
     raise RuntimeError("a bug where the secret is at hand")
-engine.assembly.connection_to = connection_to
+engine.assembly.servers_of = servers_of
 sys.exit(engine.__main__.main())
 """
 
