@@ -29,7 +29,7 @@ from engine.schema import (
     check_range,
     refusal,
 )
-from engine.sink_config import SinkConf, TtlConf
+from engine.sink_config import SinkConf, TtlConf, check_topology
 from engine.source_config import LONG_S, KafkaConf, RekeyConf, SourceConf
 from engine.windows import Window, window_of
 
@@ -225,8 +225,9 @@ class AppConf(Group):
     deploy: DeployConf = field(default_factory=DeployConf)
 
     def __post_init__(self) -> None:
-        """Refuse what only shows across groups."""
+        """Refuse what only shows across keys and groups."""
         super().__post_init__()
+        check_topology(self.sink)
         if self.sink.ttl_s < self.window.length_s:
             allowed = f"at least window.length_s={self.window.length_s}"
             raise refusal(key="sink.ttl_s", value=self.sink.ttl_s, allowed=allowed)

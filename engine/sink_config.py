@@ -59,7 +59,6 @@ class SinkConf(Group):
         if not is_redis_url(self.url):
             problem = "is no Redis URL; allowed: redis://HOST:PORT/DB, rediss://..., unix://PATH"
             raise ConfigError(key="sink.url", problem=problem)
-        check_topology(self)
 
 
 def is_redis_url(url: str) -> bool:

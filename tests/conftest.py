@@ -23,7 +23,9 @@ from tests.end_to_end.rig import Rig
 from tests.services.kafka import JARS_COMPLETE, KafkaBroker
 from tests.services.kafka_cluster import KafkaCluster
 from tests.services.proxy import Proxy
+from tests.services.sentinel import Sentinels
 from tests.services.valkey import ValkeyServer
+from tests.services.valkey_cluster import ValkeyCluster
 
 ALICE, PASSWORD = "alice", "correct-horse"
 MARK_OF_FIXTURE = {
@@ -34,6 +36,8 @@ MARK_OF_FIXTURE = {
     "kafka_cluster": "kafka",
     "valkey": "valkey",
     "new_valkey": "valkey",
+    "new_cluster": "valkey",
+    "sentinels": "valkey",
 }
 
 # A shared machine has no steady clock for a deadline, and CI must not fail by the luck of a draw.
@@ -119,6 +123,27 @@ def valkey(new_valkey: Callable[..., ValkeyServer]) -> ValkeyServer:
 
 
 @pytest.fixture
+def new_cluster(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., ValkeyCluster]]:
+    """Start a cluster of three masters: `new_cluster(n_replicas=3)` gives each a replica."""
+    with ExitStack() as started:
+
+        def start(**options: Any) -> ValkeyCluster:
+            folder = tmp_path_factory.mktemp("cluster")
+            return started.enter_context(ValkeyCluster(folder, **options))
+
+        yield start
+
+
+@pytest.fixture
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """A master, its replica, and sentinels that watch over them."""
+    with Sentinels(tmp_path_factory.mktemp("sentinels")) as started:
+        yield started
+
+
+@pytest.fixture
 def topic() -> Callable[[], str]:
     """Make a topic name that nobody else has: `name = kafka.create_topic(topic(), 4)`."""
     return lambda: f"test-{uuid.uuid4().hex[:12]}"
@@ -155,7 +180,7 @@ def rig(
         n_partitions: int = 1,
         *,
         kafka: KafkaBroker | KafkaCluster = kafka,
-        valkey: ValkeyServer = valkey,
+        valkey: ValkeyServer | ValkeyCluster | Sentinels = valkey,
     ) -> Rig:
         name = kafka.create_topic(topic(), n_partitions)
         return Rig(kafka, valkey, name, new_engine, record_property)

@@ -21,6 +21,8 @@ class Held(NamedTuple):
 
 def held_keys(client: redis.Redis, prefix: str) -> dict[str, Held]:
     """Return {address: held} of every key with this prefix."""
+    if isinstance(client, redis.RedisCluster):
+        return held_in_cluster(client, prefix)
     keys = sorted(client.scan_iter(match=f"{prefix}*", count=N_PER_REQUEST))
     found: dict[str, Held] = {}
     for first in range(0, len(keys), N_PER_REQUEST):
@@ -33,6 +35,20 @@ def held_keys(client: redis.Redis, prefix: str) -> dict[str, Held]:
         for key, value, expiry_ms in zip(some, values, expiries_ms, strict=True):
             found[key.decode().removeprefix(prefix)] = Held(value, expiry_ms / 1000)
     return found
+
+
+def held_in_cluster(client: redis.RedisCluster, prefix: str) -> dict[str, Held]:
+    """Return the same of all masters: no command may name keys of two slots."""
+    keys = sorted(client.scan_iter(match=f"{prefix}*", count=N_PER_REQUEST))
+    asked = client.pipeline()
+    for key in keys:
+        asked.get(key)
+        asked.pexpiretime(key)
+    answers = asked.execute()
+    return {
+        key.decode().removeprefix(prefix): Held(value, expiry_ms / 1000)
+        for key, value, expiry_ms in zip(keys, answers[::2], answers[1::2], strict=True)
+    }
 
 
 def values_of(held: dict[str, Held]) -> dict[str, bytes]:

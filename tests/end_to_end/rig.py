@@ -19,7 +19,9 @@ from tests.naive_config import ModelConfig
 from tests.services.kafka import KafkaBroker
 from tests.services.kafka_cluster import KafkaCluster
 from tests.services.process import wait_until
+from tests.services.sentinel import Sentinels
 from tests.services.valkey import ValkeyServer
+from tests.services.valkey_cluster import ValkeyCluster
 
 TO_THE_END = "source.stop_at_end=true"
 OFTEN = "batch.interval_s=0.1"
@@ -39,7 +41,7 @@ class Rig:
     """
 
     kafka: KafkaBroker | KafkaCluster
-    valkey: ValkeyServer
+    valkey: ValkeyServer | ValkeyCluster | Sentinels
     topic: str
     new_engine: Callable[..., EngineProcess]
     record: Callable[[str, object], None] = lambda name, value: None
@@ -53,7 +55,7 @@ class Rig:
             f"source.topic={self.topic}",
             f"source.group_id={self.topic}",
             "source.start=earliest",
-            f"sink.url={self.valkey.url}",
+            *self.valkey.overrides,
         ]
 
     def engine(self, *overrides: str, **env: str) -> EngineProcess:

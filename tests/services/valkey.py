@@ -43,6 +43,11 @@ class ValkeyServer(ServiceProcess):
         """The address without any password."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
+    @property
+    def overrides(self) -> list[str]:
+        """What an engine is told that writes to it."""
+        return [f"sink.url={self.url}"]
+
     def argv(self) -> list[str]:
         """The server, bound to loopback, saving nothing."""
         own = ["--port", str(self.port), "--bind", LOOPBACK, "--save", "", "--appendonly", "no"]

@@ -1,0 +1,98 @@
+"""A real master with a replica, and three sentinels that agree on which of the two it is.
+
+They take a server for dead after a second, and two of them must.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from tests.services.process import LOOPBACK, wait_until
+from tests.services.valkey import ValkeyServer
+from tests.services.valkey_cluster import DEADLINE_S, ask, is_in_step, is_running
+
+NAME = "keys"
+N_SENTINELS, QUORUM = 3, 2
+
+
+class SentinelServer(ValkeyServer):
+    """A sentinel: it writes what it knows into its own configuration file."""
+
+    def watch(self, master: ValkeyServer, *, lines: tuple[str, ...] = ()) -> Self:
+        """Say whom to watch over, before the start."""
+        config = self.folder / "sentinel.conf"
+        told = [
+            f"port {self.port}",
+            f"bind {LOOPBACK}",
+            f"sentinel monitor {NAME} {LOOPBACK} {master.port} {QUORUM}",
+            f"sentinel down-after-milliseconds {NAME} 1000",
+            f"sentinel failover-timeout {NAME} 5000",
+            *lines,
+        ]
+        config.write_text("\n".join(told) + "\n")
+        return self
+
+    def argv(self) -> list[str]:
+        """The server as a sentinel."""
+        return [str(self._binary), str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+class Sentinels:
+    """`with Sentinels(folder) as sentinels:`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Choose the ports; nothing runs until it is entered."""
+        self.first = ValkeyServer(folder / "first")
+        follow = ("--replicaof", f"{LOOPBACK} {self.first.port}", "--repl-diskless-sync-delay", "0")
+        self.second = ValkeyServer(folder / "second", arguments=follow)
+        self.sentinels = [
+            SentinelServer(folder / f"sentinel-{n}").watch(self.first) for n in range(N_SENTINELS)
+        ]
+
+    @property
+    def url(self) -> str:
+        """The address of all sentinels."""
+        return f"redis://{','.join(f'{LOOPBACK}:{node.port}' for node in self.sentinels)}/0"
+
+    @property
+    def overrides(self) -> list[str]:
+        """What an engine is told that writes to what they watch over."""
+        return [f"sink.url='{self.url}'", "sink.topology=sentinel", f"sink.sentinel_name={NAME}"]
+
+    @property
+    def master(self) -> ValkeyServer:
+        """The server that is the master."""
+        servers = [node for node in (self.first, self.second) if is_running(node)]
+        return next(node for node in servers if ask(node, "ROLE")[0] == "master")
+
+    def client(self, db: int = 0, **settings: Any) -> redis.Redis:
+        """A client of the master."""
+        return self.master.client(db, **settings)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            for node in (self.first, self.second, *self.sentinels):
+                started.enter_context(node)
+            wait_until(self._agree, deadline_s=DEADLINE_S, what="sentinels that know each other")
+            self._started = started.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._started.close()
+
+    def _agree(self) -> bool:
+        """Whether every sentinel knows the others and the replica."""
+        known = [dict(pairs(ask(node, "SENTINEL", "MASTER", NAME))) for node in self.sentinels]
+        return is_in_step(self.second) and all(
+            (one["num-other-sentinels"], one["num-slaves"]) == (str(N_SENTINELS - 1), "1")
+            for one in known
+        )
+
+
+def pairs(answer: Any) -> Any:
+    """Return the fields of a reply, however the client has read them."""
+    return answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2])
