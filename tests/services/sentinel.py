@@ -17,6 +17,8 @@ from tests.services.valkey_cluster import DEADLINE_S, ask, is_in_step, is_runnin
 
 NAME = "keys"
 N_SENTINELS, QUORUM = 3, 2
+PERIODS = [word for name in ("INFO", "PING", "PUBLISH", "ASK") for word in (f"{name}-PERIOD", 100)]
+"""They look each tenth of a second, where they would each second or less often."""
 
 
 class SentinelServer(ValkeyServer):
@@ -77,6 +79,8 @@ class Sentinels:
         with ExitStack() as started:
             for node in (self.first, self.second, *self.sentinels):
                 started.enter_context(node)
+            for node in self.sentinels:
+                ask(node, "SENTINEL", "DEBUG", *PERIODS)
             wait_until(self._agree, deadline_s=DEADLINE_S, what="sentinels that know each other")
             self._started = started.pop_all()
         return self
@@ -86,13 +90,8 @@ class Sentinels:
 
     def _agree(self) -> bool:
         """Whether every sentinel knows the others and the replica."""
-        known = [dict(pairs(ask(node, "SENTINEL", "MASTER", NAME))) for node in self.sentinels]
+        known = [ask(node, "SENTINEL", "MASTER", NAME) for node in self.sentinels]
         return is_in_step(self.second) and all(
             (one["num-other-sentinels"], one["num-slaves"]) == (str(N_SENTINELS - 1), "1")
             for one in known
         )
-
-
-def pairs(answer: Any) -> Any:
-    """Return the fields of a reply, however the client has read them."""
-    return answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2])
