@@ -87,7 +87,7 @@ class Cluster:
     @property
     def are_ready(self) -> bool:
         """Whether every slot has a master that is connected."""
-        is_whole = not self._is_stale and bool(np.all(self._map.owners != NOBODY))
+        is_whole = bool(np.all(self._map.owners != NOBODY))
         return is_whole and all(node.is_open for node in self._masters())
 
     def check(self) -> None:

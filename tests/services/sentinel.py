@@ -48,8 +48,9 @@ class Sentinels:
 
     def __init__(self, folder: Path) -> None:
         """Choose the ports; nothing runs until it is entered."""
-        self.first = ValkeyServer(folder / "first")
-        follow = ("--replicaof", f"{LOOPBACK} {self.first.port}", "--repl-diskless-sync-delay", "0")
+        soon = ("--repl-diskless-sync-delay", "0")
+        self.first = ValkeyServer(folder / "first", arguments=soon)
+        follow = ("--replicaof", f"{LOOPBACK} {self.first.port}", *soon)
         self.second = ValkeyServer(folder / "second", arguments=follow)
         self.sentinels = [
             SentinelServer(folder / f"sentinel-{n}").watch(self.first) for n in range(N_SENTINELS)
