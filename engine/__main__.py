@@ -34,7 +34,7 @@ from engine.rule_windows import check_span, rule_set, say_span, window_spec
 from engine.rules import RuleSet
 from engine.settings.compose import compose, help_text
 from engine.source_config import KafkaConf
-from engine.terminal.summary import lines_how_to_look, summary_text, write_json
+from engine.terminal.summary import client_options, lines_how_to_look, summary_text, write_json
 from engine.terminal.view import NoView, View, make_view
 from engine.warm_up import warm_up
 
@@ -274,12 +274,16 @@ def how_to_look(run: Run, demo: Embedded | None) -> str:
         if not run.conf.deploy.linger_s:
             look = f"  grep ^{sink.prefix.decision} {saved}"
             return f"Redis ends with the demo; its {n_keys} keys with their TTLs are saved:\n{look}"
+    if sink.topology == "sentinel":
+        name = f"SENTINEL GET-MASTER-ADDR-BY-NAME {sink.sentinel_name}"
+        return f"Ask where the keys are: valkey-cli {client_options(sink.url)} {name}"
     return lines_how_to_look(
         sink.url,
         sink.layout,
         prefixes=sink.prefix,
         example=next(iter(run.detections.flagged.texts(1)), None),
         saved=str(saved) if demo is not None else None,
+        is_cluster=sink.topology == "cluster",
     )
 
 

@@ -74,7 +74,7 @@ class Embedded:
             raise UnavailableError(problem)
         conf.source.bootstrap_servers = self.bootstrap_servers
         conf.source.kafka.setdefault("fetch.wait.max.ms", FETCH_WAIT_MS)
-        conf.sink.url = self.url
+        conf.sink.url, conf.sink.topology = self.url, "single"
         conf.labels = conf.labels or self.labels
 
     def start_traffic(self) -> None:

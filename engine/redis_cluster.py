@@ -20,7 +20,7 @@ from engine.kernels.slots import N_SLOTS, places, slot_of, some_of
 from engine.redis_connection import Address, Wires
 from engine.redis_flags import Ask
 from engine.redis_node import PASSING_ERRORS, RedisNode, Scripts, first_reply, log
-from engine.redis_replies import Answer, Direction, directed
+from engine.redis_replies import Answer, Direction, directed, failed_in
 from engine.redis_servers import Render, parts_of
 from engine.redis_watch import ServerWatch
 
@@ -155,7 +155,9 @@ class Cluster:
         replies = self._node(address).receive(n_replies * each)
         if replies is None or n_before == 0:
             return replies
-        return b"".join(replies.splitlines(keepends=True)[n_before::each])
+        lines = replies.splitlines(keepends=True)
+        failed_in(b"".join(lines[::each]))  # raises where we may not ask for it
+        return b"".join(lines[n_before::each])
 
     def askers(self, key: str | None) -> list[Ask]:
         """Return how to ask the master that has this key, or every master."""

@@ -13,16 +13,23 @@ from typing import Any
 import numpy as np
 import redis
 from numpy.typing import NDArray
-from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, TimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,
+    NoPermissionError,
+    TimeoutError,
+)
 
 from engine.errors import AuthError
 from engine.redis_connection import Address, Wire, Wires, refuse_certificate
-from engine.redis_replies import OURS, REFUSED, refusal
+from engine.redis_replies import OURS, refusal
 from engine.redis_watch import ServerWatch
 
 log = logging.getLogger(__name__)
 
 PASSING_ERRORS = (ConnectionError, TimeoutError, OSError)
+NOT_ALLOWED = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 # what each script does is in `engine.redis_scripts`; a node only loads them at every connect
 Scripts = tuple[str, ...]
@@ -117,15 +124,13 @@ def start(wire: Wire, commands: Iterable[tuple[str, ...]], *, credentials: str =
     try:
         wire.connect()
         return [reply_to(wire, words) for words in commands]
-    except (AuthenticationError, AuthorizationError) as error:
+    except NOT_ALLOWED as error:
         raise AuthError(refusal(str(error), credentials)) from None
     except ConnectionError as error:
         refuse_certificate(error)
         raise
     except redis.ResponseError as error:
         wire.disconnect()
-        if str(error).encode().startswith(REFUSED):
-            raise AuthError(refusal(str(error), credentials)) from None
         raise ConnectionError(str(error)) from None
 
 

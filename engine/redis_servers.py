@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
+import redis
 from numpy.typing import NDArray
 from redis.exceptions import ConnectionError
 
-from engine.errors import ConfigError
+from engine.errors import AuthError, ConfigError
 from engine.redis_connection import Address, Wires
 from engine.redis_flags import Ask
 from engine.redis_node import PASSING_ERRORS, RedisNode, first_reply
-from engine.redis_replies import Answer
+from engine.redis_replies import Answer, refusal
 
 PART_ROWS = 1_250
 
@@ -124,7 +125,10 @@ class SentinelServer(SingleServer):
         return self._node.is_open
 
     def _is_master(self) -> bool:
-        role = self._node.ask("ROLE")
+        try:
+            role = self._node.ask("ROLE")
+        except redis.ResponseError as error:
+            raise AuthError(refusal(str(error))) from None
         return role is not None and role[0] == b"master"
 
     def _named(self) -> Address:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from engine.errors import ConfigError
 from engine.redis_flags import glob
-from engine.sink_config import PrefixConf
+from engine.sink_config import PrefixConf, hosts_of
 from engine.terminal.readings import UNKNOWN, counted, duration, listed, number
 
 MIN_WIDTH = 40
@@ -178,10 +178,16 @@ def replace(target: Path, text: str) -> None:
 
 
 def lines_how_to_look(
-    url: str, layout: str, *, prefixes: PrefixConf, example: str | None, saved: str | None
+    url: str,
+    layout: str,
+    *,
+    prefixes: PrefixConf,
+    example: str | None,
+    saved: str | None,
+    is_cluster: bool = False,
 ) -> str:
     """Return the commands that show the keys, for `example` where an address was flagged."""
-    client = f"valkey-cli {client_options(url)}"
+    client = f"valkey-cli {client_options(url)}{' -c' if is_cluster else ''}"
     words = [f"{client} {command}" for command in commands(layout, prefixes, example)]
     lines = ["Look at the keys (valkey-cli or redis-cli):", *(f"  {line}" for line in words)]
     if saved is not None:
@@ -190,12 +196,12 @@ def lines_how_to_look(
 
 
 def client_options(url: str) -> str:
-    """Return the options that reach this URL; user and password are left out."""
+    """Return the options that reach the first host of a URL; user and password are left out."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         database = parse_qs(parts.query).get("db", ["0"])[0]
         return f"-s {shlex.quote(parts.path)} -n {shlex.quote(database)}"
-    address = parts.netloc.rpartition("@")[2]
+    address = hosts_of(url)[0]
     return f"-u {shlex.quote(f'{parts.scheme}://{address}{parts.path}')}"
 
 

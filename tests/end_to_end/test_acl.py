@@ -17,7 +17,7 @@ from tests.services.monitor import Command, MonitorRecorder
 
 LAYOUTS = ["keys", "hash", "sets"]
 OTHER, PASSWORD = "192.0.2.2", "correct-horse"
-WITH_SUBCOMMANDS = {"client", "script"}
+WITH_SUBCOMMANDS = {"client", "cluster", "script"}
 SECURITY = (ROOT / "SECURITY.md").read_text()
 SETUSER = dict(re.findall(r"^# (.+)\n(ACL SETUSER .+)$", SECURITY, re.MULTILINE))
 """Heading -> the command below it."""
