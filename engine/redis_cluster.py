@@ -120,6 +120,8 @@ class Cluster:
         answers, again = self._send(
             rows, render, lambda slots: np.full(len(slots), place), before=before
         )
+        if again:
+            log.warning("sink.url: the nodes of the cluster do not agree who has a slot; waiting")
         return answers + [Answer(some, None) for some in again.values()]
 
     def _send(
@@ -137,19 +139,29 @@ class Cluster:
                 if owner != NOBODY:
                     node = self._node(self._map.addresses[owner])
                     node.send(some_of(block, ends, where, before))
-        whole = {owner: np.concatenate(parts) for owner, parts in sent.items()}
-        answers = [Answer(whole.pop(NOBODY), None)] if NOBODY in whole else []
-        sent_on: dict[Direction, list[Rows]] = defaultdict(list)
-        for owner, some in whole.items():
+        return self._received(
+            {owner: np.concatenate(parts) for owner, parts in sent.items()},
+            n_before=min(1, len(before)),
+        )
+
+    def _received(
+        self, sent: dict[int, Rows], *, n_before: int
+    ) -> tuple[list[Answer], dict[Direction, Rows]]:
+        """Return the answers of all to whom rows were sent; rows of nobody have failed."""
+        answers, sent_on = [], defaultdict(list)
+        for owner, rows in sent.items():
+            if owner == NOBODY:
+                answers.append(Answer(rows, None))
+                continue
             address = self._map.addresses[owner]
-            replies = self._received(address, len(some), n_before=min(1, len(before)))
-            answer, elsewhere = directed(Answer(some, replies), address.host)
+            replies = self._replies(address, len(rows), n_before=n_before)
+            answer, elsewhere = directed(Answer(rows, replies), address.host)
             answers.append(answer)
-            for to, moved in elsewhere.items():
-                sent_on[to].append(moved)
+            for to, some in elsewhere.items():
+                sent_on[to].append(some)
         return answers, {to: np.sort(np.concatenate(parts)) for to, parts in sent_on.items()}
 
-    def _received(self, address: Address, n_replies: int, *, n_before: int) -> bytes | None:
+    def _replies(self, address: Address, n_replies: int, *, n_before: int) -> bytes | None:
         """Return the replies, without those to what went ahead of each command."""
         each = 1 + n_before
         replies = self._node(address).receive(n_replies * each)
@@ -195,6 +207,8 @@ class Cluster:
             return
         self._take(map_of(reply, address.host))
         self._is_stale, self._named = False, []
+        if n_lacking := int(np.count_nonzero(self._map.owners == NOBODY)):
+            log.warning("sink.url: %d slots of the cluster have no master", n_lacking)
 
     def _whom_to_ask(self) -> list[Address]:
         """Return all addresses, each first in its turn, since one that is cut off knows no news."""

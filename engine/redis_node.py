@@ -143,14 +143,22 @@ def reply_to(wire: Wire, words: tuple[str, ...]) -> Any:
 def first_reply(
     wires: Wires, addresses: Iterable[Address], *words: str, credentials: str = OURS
 ) -> tuple[Address, Any]:
-    """Return which server is the first to answer, and what; raise ConnectionError if none does."""
+    """Return which server is the first to answer, and what; raise ConnectionError if none does.
+
+    One that answers nothing is passed over, unless all do.
+    """
     problem: Exception = ConnectionError("no address is known")
+    found: tuple[Address, Any] | None = None
     for address in addresses:
         wire = wires.to(address)
         try:
-            return address, start(wire, [words], credentials=credentials)[0]
+            found = address, start(wire, [words], credentials=credentials)[0]
         except PASSING_ERRORS as error:
             problem = error
         finally:
             wire.disconnect()
-    raise problem
+        if found is not None and found[1] is not None:
+            return found
+    if found is None:
+        raise problem
+    return found

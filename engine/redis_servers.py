@@ -134,6 +134,7 @@ class SentinelServer(SingleServer):
     def _named(self) -> Address:
         words = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
         seeds = self._sentinels.seeds
+        seeds.append(seeds.pop(0))  # each in its turn, since one that is cut off knows no news
         _, answer = first_reply(self._sentinels, seeds, *words, credentials=SENTINELS)
         if answer is None:
             problem = f"the sentinels know no {self._name!r}; give a name of `SENTINEL MASTERS`"
