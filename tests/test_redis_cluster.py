@@ -24,6 +24,8 @@ from tests.services.sentinel import Sentinels
 from tests.services.valkey import ValkeyServer
 from tests.services.valkey_cluster import DEADLINE_S, ValkeyCluster, ask, slot_of
 
+pytestmark = pytest.mark.xdist_group("cluster")  # one for all tests of this file
+
 N_ROWS = 4_000
 SCRIPT = sha1(KEEP_LATER)
 

@@ -1,7 +1,8 @@
 """A real cluster: three Valkey masters, and replicas of them where a test lets a master die.
 
-It is put together by commands and is ready when every node says so. The nodes take each other for
-dead after a second, so that a failover takes about two.
+It is put together by commands and is ready when every node says so. Where there are replicas, the
+nodes take each other for dead after a second, so that a failover takes about two; where there are
+none, a busy machine shall not make them do so.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.services.valkey import ValkeyServer
 N_MASTERS, N_SLOTS = 3, 16_384
 DEADLINE_S = 30.0
 ARGUMENTS = (
-    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+    *("--cluster-enabled", "yes"),
     *("--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no"),
     *("--repl-diskless-sync-delay", "0"),
 )
@@ -32,12 +33,13 @@ class ValkeyCluster:
 
     def __init__(self, folder: Path, *, n_replicas: int = 0, arguments: tuple[str, ...] = ()):
         """Choose the ports; nothing runs until it is entered."""
+        patience = ("--cluster-node-timeout", "1000" if n_replicas else "15000")
+
+        def words() -> tuple[str, ...]:
+            return (*ARGUMENTS, *patience, "--cluster-port", str(free_port()), *arguments)
+
         self.nodes = [
-            ValkeyServer(
-                folder / str(n),
-                arguments=(*ARGUMENTS, "--cluster-port", str(free_port()), *arguments),
-            )
-            for n in range(N_MASTERS + n_replicas)
+            ValkeyServer(folder / str(n), arguments=words()) for n in range(N_MASTERS + n_replicas)
         ]
 
     @property
