@@ -241,15 +241,20 @@ def test_a_master_that_the_sentinels_have_replaced_is_left_though_it_answers(
     here.writer.close()
 
 
-def test_the_replica_of_a_dead_master_is_written_to_and_told(
-    new_cluster: Callable[..., ValkeyCluster], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["killed", "frozen"])
+def test_r7_the_replica_of_a_master_that_went_is_written_to_and_told(
+    is_frozen: bool, new_cluster: Callable[..., ValkeyCluster], caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster = new_cluster(n_replicas=3)
-    here = writing(cluster)
+    here, gone = Writing(f"{cluster.url}?socket_timeout=0.5", topology="cluster"), cluster.nodes[0]
     here.write(100)
-    cluster.nodes[0].kill()
+    if is_frozen:
+        gone.stop()
+    else:
+        gone.kill()
     here.write()
     assert "came back as another server" in caplog.text
-    assert all_of().items() >= held(cluster).items()
-    assert len(held(cluster)) == N_ROWS
+    gone.mend()
+    wait_until(lambda: ask(gone, "ROLE")[0] == "slave", deadline_s=DEADLINE_S, what="a replica")
+    assert held(cluster) == all_of()
     here.writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from engine.batch.verdict import VERDICT_SCHEMA, Verdicts
+from engine.redis_scripts import SCRIPTS
 from engine.redis_sink import RedisSink
 from engine.redis_topology import servers_of
 from engine.redis_watch import ServerWatch
@@ -21,15 +23,22 @@ from engine.sinks import timing
 from tests.doubles import rule_set
 from tests.naive import ModelConfig, ModelRule
 from tests.services.valkey import ValkeyServer
+from tests.services.valkey_cluster import ValkeyCluster
 
 LENGTH_S = 10
+PREFIXES = {
+    "keys": {b"bot", b"stat"},
+    "hash": {b"bots", b"stat"},
+    "sets": {b"bots", b"statistics"},
+}
 IP, WORD = "192.0.2.1", 0xFFFF_C000_0201
 RULES = rule_set(ModelConfig(rules=(ModelRule("many", "events > 3"),)))
 
 
-def sink_to(server: ValkeyServer, layout: str, *, compare: bool) -> RedisSink:
+def sink_to(server: ValkeyServer | ValkeyCluster, layout: str, *, compare: bool) -> RedisSink:
     """Return an open sink."""
-    conf = SinkConf(url=server.url, layout=layout)
+    topology = "cluster" if isinstance(server, ValkeyCluster) else "single"
+    conf = SinkConf(url=server.url, topology=topology, layout=layout)
     servers = servers_of(
         conf, new_watch=lambda: ServerWatch(on_evicted=lambda n_keys: None, replay="")
     )
@@ -88,3 +97,18 @@ def test_r10_each_write_of_a_replay_leaves_what_the_engine_has_written_since_the
         assert newest(client, layout) != {shown}
     live.close()
     replay.close()
+
+
+def test_each_layout_is_written_to_a_cluster_and_its_flags_are_found(
+    new_cluster: Callable[..., ValkeyCluster],
+) -> None:
+    cluster = new_cluster()
+    with cluster.client() as client:
+        for layout in SCRIPTS:
+            sink = sink_to(cluster, layout, compare=layout != "sets")
+            write(sink, int(time.time()) // LENGTH_S * LENGTH_S - 20)
+            keys = {key.partition(b"_")[0] for key in client.scan_iter()}
+            assert keys == PREFIXES[layout]
+            assert sink.flagged_among(lambda addresses: addresses) == [IP.encode()]
+            sink.close()
+            client.flushall()

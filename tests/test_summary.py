@@ -237,6 +237,7 @@ def test_commands_show_the_keys_of_the_layout_sets(valkey: ValkeyServer) -> None
     ("url", "options"),
     [
         ("redis://me:secret@db:6379/3", ["-u", "redis://db:6379/3"]),
+        ("redis://me:secret@one:7000,two:7001/0", ["-u", "redis://one:7000/0"]),
         ("rediss://:secret@[::1]:6380/0?password=secret", ["-u", "rediss://[::1]:6380/0"]),
         ("unix:///run/a b.sock?db=2&password=secret", ["-s", "/run/a b.sock", "-n", "2"]),
         ("unix://me:secret@/run/redis.sock", ["-s", "/run/redis.sock", "-n", "0"]),

@@ -121,10 +121,10 @@ def copy_some(
         size += ends[row] - (ends[row - 1] if row > 0 else 0)
     out, at = np.empty(size, np.uint8), 0
     for row in rows:
-        for byte in before:
-            out[at] = byte
-            at += 1
-        for i in range(ends[row - 1] if row > 0 else 0, ends[row]):
-            out[at] = block[i]
-            at += 1
+        out[at : at + len(before)] = before
+        at += len(before)
+        begin = ends[row - 1] if row > 0 else 0
+        n_bytes = ends[row] - begin
+        out[at : at + n_bytes] = block[begin : begin + n_bytes]
+        at += n_bytes
     return out
