@@ -24,7 +24,7 @@ need = command -v $(1) >/dev/null || { echo "$(1) is not on PATH, and $(or $(3),
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run services check compiled kernels test faults detection soak bench bench-check bench-peers audit lock clean
+.PHONY: help setup demo run services check compiled kernels test faults detection soak spark-test bench bench-check bench-peers audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ detection: setup ## Measure whom the presets catch and spare, and write docs/det
 soak: services setup ## The tests that take minutes or gigabytes, and a million broken records
 	$(PY) -m pytest -m soak $(ARGS)
 
+spark-test: .venv/spark.stamp services ## The runner on Spark: its tests, with a real Kafka, Valkey and cluster (fetches 500 MB)
+	$(PY) -m pytest -m spark tests/spark $(ARGS)
+
 bench: .venv/bench.stamp services ## Measure on this machine: make bench ARGS="..."
 	$(PY) -m benchmarks $(ARGS)
 
@@ -86,6 +89,7 @@ lock: setup ## Renew the locks in requirements/: make lock ARGS=--upgrade
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt --extra demo --extra dev -o requirements/dev.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/dev.txt --extra audit -o requirements/audit.txt pyproject.toml
+	$(COMPILE) -c requirements/build.txt -c requirements/dev.txt --extra spark -o requirements/spark.txt pyproject.toml requirements/run.in
 	$(COMPILE) -c requirements/build.txt -c requirements/run.txt -o benchmarks/peers/requirements.txt benchmarks/peers/requirements.in
 
 clean: ## Remove .venv, the services' jars and every cache
@@ -116,6 +120,10 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet -
 
 .venv/bench.stamp: .venv/dev.stamp requirements/bench.txt
 	$(LOCKED) -r requirements/bench.txt
+	@touch $@
+
+.venv/spark.stamp: .venv/dev.stamp requirements/spark.txt
+	$(LOCKED) -r requirements/spark.txt
 	@touch $@
 
 $(JARS)/complete.stamp: tests/services/pom.xml

@@ -31,6 +31,7 @@ from engine.schema import (
 )
 from engine.sink_config import SinkConf, TtlConf, check_topology
 from engine.source_config import LONG_S, KafkaConf, RekeyConf, SourceConf
+from engine.spark_config import SparkConf
 from engine.windows import Window, window_of
 
 MAX_WINDOW_S = 86_400
@@ -200,7 +201,7 @@ class AppConf(Group):
     """The whole config of a run."""
 
     task: Annotated[str, OneOf("run", *TASKS), "what to do; README says what each is for"] = "run"
-    runner: Annotated[str, OneOf("local"), "where to do it"] = "local"
+    runner: Annotated[str, OneOf("local", "spark"), "spark: on a cluster; docs/spark.md"] = "local"
     view: Annotated[str, OneOf("auto", "live", "plain", "none"), "what is shown"] = "auto"
     accept_state_change: Annotated[bool, "go on although windows or fields changed"] = False
     address: Annotated[str | None, "whom task=explain explains"] = None
@@ -223,6 +224,7 @@ class AppConf(Group):
     metrics: MetricsConf = field(default_factory=MetricsConf)
     summary: SummaryConf = field(default_factory=SummaryConf)
     deploy: DeployConf = field(default_factory=DeployConf)
+    spark: SparkConf = field(default_factory=SparkConf)
 
     def __post_init__(self) -> None:
         """Refuse what only shows across keys and groups."""
