@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from engine.redis_watch import ServerWatch
 from engine.redis_writer import RedisWriter
 from engine.rule_windows import replay_span, window_spec
 from engine.rules import RuleSet
+from engine.sink_config import SinkConf
 from engine.sinks import ConsoleSink, MemorySink, Sink, timing
 from engine.source_config import FileConf, KafkaConf
 from engine.sources import FileSource, Source
@@ -106,13 +108,18 @@ class Run:
 
 def decode_options_of(conf: AppConf) -> DecodeOptions:
     """Return what decoding depends on; blank lines of a file are no records."""
+    return decode_options(**decode_settings(conf))
+
+
+def decode_settings(conf: AppConf) -> dict[str, Any]:
+    """Return the same as plain values, which another process can be told."""
     names = conf.source.fields
-    return decode_options(
-        names=(names.time, names.category, names.ip, names.type),
-        reject_unknown=conf.source.unknown_type == "reject",
-        max_future_s=conf.window.max_future_s,
-        skip_blank=isinstance(conf.source, FileConf),
-    )
+    return {
+        "names": (names.time, names.category, names.ip, names.type),
+        "reject_unknown": conf.source.unknown_type == "reject",
+        "max_future_s": conf.window.max_future_s,
+        "skip_blank": isinstance(conf.source, FileConf),
+    }
 
 
 def build_source(run: Run) -> FileSource | ParquetSource | KafkaSource:
@@ -182,29 +189,30 @@ def build_sink(run: Run) -> Sink:
         conf,
         rules,
         times,
-        writer=build_redis(run),
+        writer=redis_writer(conf, rules, run.metrics, stopping=run.stopping),
         seed=seed,
         stage=run.metrics.stage,
         compare=run.conf.task == "replay",
     )
 
 
-def build_redis(run: Run) -> RedisWriter:
-    """Return what writes to Redis, however many servers that is."""
-    conf = run.conf.sink
+def redis_writer(
+    conf: SinkConf, rules: RuleSet, metrics: Metrics, *, stopping: threading.Event
+) -> RedisWriter:
+    """Return what writes to Redis, however many servers that is; it tells `metrics` how it is."""
 
     def note_state(ready: bool) -> None:  # noqa: FBT001 - called by the writer
-        run.metrics.sink_ready = ready
+        metrics.sink_ready = ready
 
     def note_evicted(n_keys: int) -> None:
-        run.metrics.redis_evicted_keys += n_keys
+        metrics.redis_evicted_keys += n_keys
 
-    longest_s = max([*run.rules.ttl_s, conf.statistics_ttl_s])
+    longest_s = max([*rules.ttl_s, conf.statistics_ttl_s])
     replay = f"task=replay replay.since_s={longest_s}"
     servers = servers_of(
         conf, new_watch=lambda: ServerWatch(on_evicted=note_evicted, replay=replay)
     )
-    return RedisWriter(servers, stopping=run.stopping, on_state=note_state)
+    return RedisWriter(servers, stopping=stopping, on_state=note_state)
 
 
 def build_guards(run: Run) -> Guards:

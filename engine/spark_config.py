@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar
 from engine.errors import ConfigError
 from engine.schema import Group, NotEmpty, Range, is_kind, refusal
 
-CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
 OWNED = {
     "spark.master": "use spark.master",
     "spark.jars.packages": "use spark.packages",
@@ -22,9 +21,7 @@ class SparkConf(Group):
 
     key: ClassVar[str] = "spark"
     master: Annotated[str | None, "local[*], spark://...; null: as spark-submit says"] = None
-    packages: Annotated[str, "Maven coordinates of the Kafka connector; empty: it is there"] = (
-        CONNECTOR
-    )
+    packages: Annotated[str | None, "Maven coordinates; null: the connector of this PySpark"] = None
     properties: Annotated[dict[str, Any], "Spark's own, such as spark.executor.memory"] = field(
         default_factory=dict, repr=False
     )

@@ -1,0 +1,1 @@
+"""`runner=spark`: the same rules, decoding and sink on Spark. Nothing else here imports PySpark."""
