@@ -88,6 +88,10 @@ def report_bug() -> int:
 def run_task(conf: AppConf) -> None:
     """Check what only needs the config, then run to the end and report."""
     rules = rule_set(conf)
+    if conf.runner == "spark":
+        from engine.spark.run import check  # noqa: PLC0415 - a local run needs none of it
+
+        check(conf)
     metrics = Metrics()
     demo = Embedded(conf.deploy, topic=topic_of(conf)) if conf.deploy.kind == "embedded" else None
     allowlist = Allowlist(conf.allow)
@@ -97,6 +101,11 @@ def run_task(conf: AppConf) -> None:
     if conf.view != "none":
         print("botsieve: loading the kernels; the first start compiles them, 30 s", file=sys.stderr)
     mended(lambda: warm_up(decode_options_of(conf), spec, rules, seed=1))
+    if conf.runner == "spark":
+        from engine.spark.run import run_on_spark  # noqa: PLC0415 - see above
+
+        run_on_spark(conf, rules, allowlist)
+        return
     if conf.is_on_history:
         from engine.history.tasks import run_on_history  # noqa: PLC0415 - a run needs none of it
 

@@ -77,25 +77,23 @@ def spark_sql(tree: Tree) -> str:
     """Return the expression as Spark SQL over the whole-number columns that `Name` names."""
     match tree:
         case Number(value):
-            text = f"{value!r}D"
-            return f"({text})" if text.startswith("-") else text
+            text = f"{value!r}D" if math.copysign(1.0, value) > 0 else f"({value!r}D)"
         case Name(name):
-            return f"double({name})"
-        case Unary("-", operand):
-            return f"(- {spark_sql(operand)})"
-        case Unary(_, operand):
-            return f"(NOT {spark_sql(operand)})"
+            text = f"double({name})"
+        case Unary(operator, operand):
+            text = f"({operator.upper()} {spark_sql(operand)})"
         case Binary(symbol, left, right):
-            return _binary(symbol, left, right)
+            text = _binary(symbol, left, right)
         case Call("abs", (argument,)):
-            return f"abs({spark_sql(argument)})"
+            text = f"abs({spark_sql(argument)})"
         case Call(name, arguments):
-            return _chosen(name, arguments)
+            text = _chosen(name, arguments)
         case Compare(symbols, operands):
             links = zip(symbols, pairwise(operands), strict=True)
-            return _joined("AND", [_comparison(symbol, *pair) for symbol, pair in links])
+            text = _joined("AND", [_comparison(symbol, *pair) for symbol, pair in links])
         case Bool(word, operands):
-            return _joined(word.upper(), [spark_sql(operand) for operand in operands])
+            text = _joined(word.upper(), [spark_sql(operand) for operand in operands])
+    return text
 
 
 def _joined(word: str, texts: list[str]) -> str:

@@ -59,9 +59,8 @@ def records_of(batch: pa.RecordBatch) -> Records:
     """Return an Arrow batch of Kafka's columns as records; the bytes stay where they are."""
     value, partition, offset, timestamp = (batch.column(i) for i in range(4))
     _, bounds, content = value.buffers()
-    ends = np.frombuffer(bounds, np.int32)[value.offset : value.offset + len(value) + 1]
-    ends = ends.astype(np.int64)
-    starts, ends = ends[:-1], ends[1:].copy()
+    edges = np.frombuffer(bounds, np.int32)[value.offset : value.offset + len(value) + 1]
+    starts, ends = edges[:-1].astype(np.int64), edges[1:].astype(np.int64)
     ends[~np.asarray(value.is_valid())] = -1
     return Records(
         np.frombuffer(content if content else b"\n", np.uint8),

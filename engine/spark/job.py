@@ -6,42 +6,33 @@ offsets in its checkpoint, and repeats a batch that was cut short, which writes 
 
 from __future__ import annotations
 
-import logging
-import re
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from engine import errors
 from engine.allowlist import Allowlist
 from engine.assembly import counts_from_event, decode_settings
 from engine.batch.window import WindowSpec
 from engine.config import AppConf
-from engine.errors import BotsieveError, ConfigError, UnavailableError
+from engine.errors import ConfigError
 from engine.metrics import Metrics
 from engine.rule_windows import window_spec
 from engine.rules import RuleSet
 from engine.source_config import KafkaConf
-from engine.spark import session
 from engine.spark.closing import close_windows, endings
 from engine.spark.events import events_in
 from engine.spark.judging import verdicts_in
 from engine.spark.kafka_options import reader_options
+from engine.spark.meaning import meaning
 from engine.spark.output import TOTALS, WRITTEN, Output, writing
 from engine.spark.progress import Progress
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
-log = logging.getLogger(__name__)
-
-LOOK_S = 0.5
-OURS = re.compile(r"engine\.errors\.(\w+): (.+)")
+LOOK_S = 1
 
 WriteBatch = Callable[["DataFrame", int], None]
 
@@ -51,6 +42,7 @@ class Job:
     """One run on Spark; `stopping` ends it as SIGTERM does."""
 
     conf: AppConf
+    source: KafkaConf
     rules: RuleSet
     allowlist: Allowlist
     metrics: Metrics = field(default_factory=Metrics)
@@ -67,19 +59,15 @@ class Job:
     def run(self, spark: SparkSession) -> None:
         """Run until the topic's end or a stop."""
         check_checkpoint(spark, f"{self.folder}/windows", self.spec)
-        source = self.conf.source
-        assert isinstance(source, KafkaConf)
-        self.run_query(spark, self.write_batch, to_the_end=source.stop_at_end)
-        if source.stop_at_end and not self.stopping.is_set():
+        self.run_query(spark, self.write_batch, to_the_end=self.source.stop_at_end)
+        if self.source.stop_at_end and not self.stopping.is_set():
             folders = (self.query_folder, self.endings_folder)
             if close_windows(spark, *folders, self.spec):
                 self.run_query(spark, self.write_batch, to_the_end=True)
 
     def verdicts(self, spark: SparkSession) -> DataFrame:
         """Return the stream of final verdicts."""
-        source = self.conf.source
-        assert isinstance(source, KafkaConf)
-        options = reader_options(source, max_records=self.conf.spark.max_records)
+        options = reader_options(self.source, max_records=self.conf.spark.max_records)
         records = spark.readStream.format("kafka").options(**options).load()
         events = events_in(records, decode_settings(self.conf))
         events = events.unionByName(endings(spark, self.endings_folder))
@@ -130,33 +118,6 @@ class Job:
         return self.allowlist
 
 
-def run_on_spark(conf: AppConf, rules: RuleSet, allowlist: Allowlist) -> Metrics:
-    """Run the whole job; return what it has done."""
-    job = Job(conf, rules, allowlist)
-    spark = session.start(conf.spark)
-    try:
-        with stopped_by_signals(job.stopping):
-            job.run(spark)
-    finally:
-        spark.stop()
-    return job.metrics
-
-
-@contextmanager
-def stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the query; a batch that is cut short is repeated next time."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-
-    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def check_checkpoint(spark: SparkSession, folder: str, spec: WindowSpec) -> None:
     """Refuse a checkpoint of other windows: its counts would be taken for those of these."""
     now = f"{spec.windows} delay {spec.delay_s}"
@@ -168,21 +129,3 @@ def check_checkpoint(spark: SparkSession, folder: str, spec: WindowSpec) -> None
             "begin anew with another folder"
         )
         raise ConfigError(key="spark.checkpoint", problem=problem)
-
-
-def meaning(*errors_raised: BaseException) -> BotsieveError:
-    """Return what ended a query: our own error if a worker raised one, else what Spark says."""
-    for error in errors_raised:
-        for name, text in OURS.findall(str(error)):
-            kind = getattr(errors, name, None)
-            if isinstance(kind, type) and issubclass(kind, BotsieveError):
-                return worded(kind, text)
-    return UnavailableError(f"spark: the query has ended: {session.first_line(errors_raised[0])}")
-
-
-def worded(kind: type[BotsieveError], text: str) -> BotsieveError:
-    """Return an error of a worker as it was raised there."""
-    if issubclass(kind, ConfigError):
-        key, _, problem = text.partition(": ")
-        return ConfigError(key, problem)
-    return kind(text)

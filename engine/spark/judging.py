@@ -17,8 +17,7 @@ from engine.windows import Window
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-VERDICT = ("start_s", "end_s", "high", "low", "events", "clicks", "categories")
-VERDICT += ("saturated", "mask")
+COUNTS = ("events", "clicks", "categories", "saturated")
 
 
 def verdicts_in(events: DataFrame, spec: WindowSpec, rules: RuleSet) -> DataFrame:
@@ -59,7 +58,9 @@ def counted(events: DataFrame, window: Window, *, max_categories: int) -> DataFr
 
 def judged(counts: DataFrame, rules: RuleSet, window: Window) -> DataFrame:
     """Return counts with the mask of the rules over such windows that hold."""
-    return counts.selectExpr(*VERDICT[:-1], f"{mask_sql(rules, window)} AS mask")
+    return counts.selectExpr(
+        "start_s", "end_s", "high", "low", *COUNTS, f"{mask_sql(rules, window)} AS mask"
+    )
 
 
 def mask_sql(rules: RuleSet, window: Window) -> str:

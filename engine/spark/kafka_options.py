@@ -1,7 +1,7 @@
 """The source's config as options of Spark's Kafka connector, whose client is the one in Java.
 
-`source.kafka` holds librdkafka's names. Those that Java's client has as well pass as they are, users,
-passwords and PEM files are translated, and what has no counterpart is refused, not ignored.
+`source.kafka` holds librdkafka's names. Those that Java's client has as well pass as they are;
+users, passwords and PEM files are translated; what has no counterpart is refused, not ignored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.schema import refusal
 from engine.source_config import KafkaConf
 
 MECHANISM = ("sasl.mechanism", "sasl.mechanisms")
@@ -75,8 +76,9 @@ def java_properties(properties: Mapping[str, Any]) -> dict[str, str]:
         elif name in SAME:
             found[name] = text
         elif name not in TRANSLATED:
-            problem = f"is refused with runner=spark; allowed: {', '.join((*SAME, *TRANSLATED))}"
-            raise ConfigError(f"source.kafka.{name}", problem)
+            key, allowed = f"source.kafka.{name}", ", ".join((*SAME, *TRANSLATED))
+            problem = f"is refused with runner=spark; allowed: {allowed}"
+            raise ConfigError(key, problem)
     return found | login_of(properties)
 
 
@@ -87,8 +89,8 @@ def login_of(properties: Mapping[str, Any]) -> dict[str, str]:
         return {}
     mechanism = str(properties[name]).upper()
     if mechanism not in LOGIN:
-        problem = f"{mechanism!r} is refused with runner=spark; allowed: {', '.join(LOGIN)}"
-        raise ConfigError(f"source.kafka.{name}", problem)
+        allowed = f"{', '.join(LOGIN)} with runner=spark"
+        raise refusal("source.kafka." + name, mechanism, allowed=allowed)
     user, password = (quoted(properties.get(f"sasl.{key}", "")) for key in ("username", "password"))
     jaas = f"{LOGIN[mechanism]} required username={user} password={password};"
     return {"sasl.mechanism": mechanism, "sasl.jaas.config": jaas}

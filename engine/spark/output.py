@@ -1,10 +1,10 @@
 """From Spark's verdicts to Redis, in the workers, by the engine's own writer and sink.
 
-Key layout, TTLs, guards and mass insertion are therefore the same code. A partition has all windows
-of its addresses; the writer writes decisions first, then of each address its newest statistics.
-Another worker may have written an address before, so its first decision in a batch is compared with
-what Redis holds. Written is what the log says, and never when: a batch that Spark repeats writes the
-same again.
+Key layout, TTLs, allowlist and mass insertion are therefore the same code. A partition has all
+windows of its addresses; the writer writes decisions first, then of each address its newest
+statistics. Another worker may have written an address before, so its first decision in a batch is
+compared with what Redis holds. A batch that Spark repeats writes the same values again, and expiry
+counts from their windows.
 """
 
 from __future__ import annotations

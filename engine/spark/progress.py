@@ -14,7 +14,7 @@ from engine.metrics import Metrics
 from engine.spark.events import OBSERVED
 
 if TYPE_CHECKING:
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
 log = logging.getLogger(__name__)
 

@@ -69,9 +69,6 @@ def wrong(
     ]
 
 
-
-
-
 def test_rules_as_people_write_them_and_the_corners_of_float64(spark: SparkSession) -> None:
     small = [(e, c, e - c, min(e, 9)) for e in range(14) for c in range(e + 1)]
     assert wrong(spark, PLAIN, ROWS + small) == []
