@@ -1,9 +1,9 @@
 """The end of the input: an event of nobody that moves the watermark past every open window.
 
 Spark closes a window only when a later event has come. With `source.stop_at_end` such an event is
-put into a folder beside the checkpoint, which is a second source of the stream. It has no address,
-so it is in no verdict, and it is not later than it must be: events that come afterwards for windows
-that are closed are late, as they are for the local engine.
+put into a folder beside the checkpoint, which is a second source of the stream. It counts nothing
+(`engine.spark.judging`), and it is not later than it must be: events that come afterwards for
+windows that are closed are late, as they are for the local engine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def close_windows(spark: SparkSession, query: str, folder: str, spec: WindowSpec
         return False
     newest_s = watermark_s + spec.delay_s
     time_s = max(window.last_end_s(newest_s) for window in spec.kinds) + spec.delay_s
-    event = [(time_s, 0, None, None, False)]
+    event = [(time_s, None, None, None, None)]
     spark.createDataFrame(event, EVENT).coalesce(1).write.mode("append").json(folder)
     return True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError, UnavailableError
@@ -23,7 +24,7 @@ CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
 STATE = "spark.sql.streaming.stateStore"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 DEFAULTS = {
-    "spark.log.level": "ERROR",
+    "spark.log.level": "FATAL",  # what ends a run is one line of ours, not the JVM's stack
     "spark.ui.showConsoleProgress": "false",
     f"{STATE}.providerClass": ROCKSDB,
     f"{STATE}.rocksdb.changelogCheckpointing.enabled": "true",
@@ -33,6 +34,7 @@ DEFAULTS = {
     "spark.python.worker.reuse": "true",
 }
 OWNED = {"spark.sql.session.timeZone": "UTC"}
+WORKERS_PYTHON = "PYSPARK_PYTHON"  # without it, whatever python3 is on their PATH
 SUBMITTED = "PYSPARK_GATEWAY_PORT"  # spark-submit tells its driver by it where the JVM is
 
 
@@ -53,6 +55,7 @@ def start(conf: SparkConf) -> SparkSession:
     from pyspark.errors import PySparkException  # noqa: PLC0415 - an extra, see above
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
+    os.environ.setdefault(WORKERS_PYTHON, sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     builder = SparkSession.builder.appName(conf.app_name)
     for key, value in settings(conf, submitted=SUBMITTED in os.environ).items():
