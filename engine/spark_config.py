@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from engine.errors import ConfigError
-from engine.schema import Group, NotEmpty, Range, is_kind, refusal
+from engine.schema import Group, Range, is_kind, refusal
 
 OWNED = {
     "spark.master": "use spark.master",
@@ -28,7 +28,6 @@ class SparkConf(Group):
     checkpoint: Annotated[str | None, "folder that all nodes share: a path, s3a://, hdfs://"] = None
     max_records: Annotated[int, Range(1, 10**9), "records in a micro-batch"] = 1_000_000
     partitions: Annotated[int, Range(0, 10_000), "of the counts, for good; 0: as many as cores"] = 0
-    app_name: Annotated[str, NotEmpty(), "what Spark's own page calls it"] = "botsieve"
 
     def __post_init__(self) -> None:
         """Refuse properties that are the engine's own, or whose value no property can have."""

@@ -72,7 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # Layers
 
 
-MAPPINGS = {"source.kafka", "sweep.values"}
+MAPPINGS = {"source.kafka", "spark.properties", "sweep.values"}
 NOT_TYPED = ("source.path=", *(f"{key}." for key in MAPPINGS))
 
 

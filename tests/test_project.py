@@ -22,7 +22,7 @@ import engine
 from tests.test_layers import outside_imports, sources_under
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ["build", "run", "dev"]
+LOCKS = ["build", "run", "dev", "spark"]
 PINNED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+) \\\n(?P<hashes>( {4}--hash=.*\n)+)")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 RELEASE = re.compile(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$", re.MULTILINE)
@@ -81,7 +81,9 @@ def test_lock_pins_every_package_with_hashes_and_names_no_address(lock: str) -> 
     assert not [line for line in lines if line.startswith("-")]
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("run", ["demo"]), ("dev", ["demo", "dev"])])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("run", ["demo"]), ("dev", ["demo", "dev"]), ("spark", ["spark"])]
+)
 def test_lock_satisfies_what_pyproject_asks_for(lock: str, extras: list[str]) -> None:
     versions = locked(lock)
     unmet = [
@@ -93,9 +95,10 @@ def test_lock_satisfies_what_pyproject_asks_for(lock: str, extras: list[str]) ->
 
 
 def test_locks_agree_on_the_versions_that_they_share() -> None:
-    build, run, dev = map(locked, LOCKS)
+    build, run, dev, spark = map(locked, LOCKS)
     assert run.items() <= dev.items()
-    assert all(dev.get(name, version) == version for name, version in build.items())
+    for other in (build, spark):
+        assert all(dev.get(name, version) == version for name, version in other.items())
 
 
 def distributions_imported_by(*folders: str) -> set[str]:
@@ -108,7 +111,7 @@ def distributions_imported_by(*folders: str) -> set[str]:
 def test_dependencies_are_what_the_code_imports() -> None:
     used = distributions_imported_by("engine", "tools")
     needed = {canonicalize_name(wanted.name) for wanted in declared()}
-    allowed = needed | {canonicalize_name(wanted.name) for wanted in declared("demo")}
+    allowed = {canonicalize_name(wanted.name) for wanted in declared("demo", "spark")}
     assert used <= allowed
     assert needed <= used
 

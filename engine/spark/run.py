@@ -43,7 +43,6 @@ LOCAL_ONLY = {
 
 def check(conf: AppConf) -> None:
     """Refuse what this runner does not do, before anything is started."""
-    session.check_installed()
     source = source_of(conf)
     for key, allowed in LOCAL_ONLY.items():
         value = value_of(conf, key)
@@ -57,6 +56,7 @@ def check(conf: AppConf) -> None:
         problem = "is not set; runner=spark needs a folder that all nodes share"
         raise ConfigError(key="spark.checkpoint", problem=problem)
     java_properties(source.kafka)
+    session.check_installed()
 
 
 def source_of(conf: AppConf) -> KafkaConf:

@@ -24,6 +24,7 @@ CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
 STATE = "spark.sql.streaming.stateStore"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 DEFAULTS = {
+    "spark.app.name": "botsieve",
     "spark.log.level": "FATAL",  # what ends a run is one line of ours, not the JVM's stack
     "spark.ui.showConsoleProgress": "false",
     f"{STATE}.providerClass": ROCKSDB,
@@ -57,7 +58,7 @@ def start(conf: SparkConf) -> SparkSession:
 
     os.environ.setdefault(WORKERS_PYTHON, sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
-    builder = SparkSession.builder.appName(conf.app_name)
+    builder = SparkSession.builder
     for key, value in settings(conf, submitted=SUBMITTED in os.environ).items():
         builder = builder.config(key, value)
     try:
