@@ -31,6 +31,8 @@ DEFAULTS = {
     f"{STATE}.rocksdb.changelogCheckpointing.enabled": "true",
     # From 128 addresses on, sets of categories would be made by sorting: half the speed.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "100000",
+    # What is done once for an Arrow batch is not little: it is a micro-batch of the local engine.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
     # A worker has compiled kernels, so it is kept.
     "spark.python.worker.reuse": "true",
 }
