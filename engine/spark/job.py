@@ -7,6 +7,7 @@ offsets in its checkpoint, and repeats a batch that was cut short, which writes 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -108,6 +109,7 @@ class Job:
         except Exception as error:
             self.failures.append(error)
             raise
+        self.metrics.last_ack_s = time.monotonic()
         for name in TOTALS:
             total = getattr(self.metrics, name) + sum(row[name] for row in written)
             setattr(self.metrics, name, total)

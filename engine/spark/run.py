@@ -23,10 +23,26 @@ from engine.source_config import KafkaConf
 from engine.spark import session
 from engine.spark.job import Job
 from engine.spark.kafka_options import java_properties
-from engine.terminal.summary import summary_text, write_json
+from engine.terminal.summary import write_json
 
 LINE = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-WIDTH, LOOK_S = 100, 0.5
+LOOK_S = 0.5
+# What is known here of a summary of the local engine: addresses and stages are Spark's workers'.
+KNOWN = (
+    "events",
+    "late",
+    "rejected",
+    "unknown_type",
+    "verdicts",
+    "flagged",
+    "suppressed_allowlisted",
+    "keys_written",
+    "decisions_expired",
+    "seconds",
+    "events_per_s",
+    "startup_s",
+)
+WIDTH = max(map(len, KNOWN))
 LOCAL_ONLY = {
     "task": "run",
     "source.ignore_commits": False,
@@ -125,9 +141,10 @@ def stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
 
 def report(conf: AppConf, job: Job) -> None:
     """Print the summary for a person and write it for programs."""
-    summary = job.metrics.summary()
+    whole = job.metrics.summary()
+    summary = {name: whole[name] for name in KNOWN}
     if conf.summary.json is not None:
         write_json(conf.summary.json, summary, key="summary.json")
     if conf.view != "none":
-        text = summary_text(summary, color=sys.stderr.isatty(), width=WIDTH)
-        print(f"\n{text}", file=sys.stderr)
+        lines = [f"{name:<{WIDTH}} {value}" for name, value in summary.items()]
+        print("", *lines, sep="\n", file=sys.stderr)
