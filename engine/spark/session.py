@@ -23,10 +23,14 @@ log = logging.getLogger(__name__)
 CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
 STATE = "spark.sql.streaming.stateStore"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+SECRETS = "(?i)secret|password|passphrase|token|access[.]?key"
 DEFAULTS = {
     "spark.app.name": "botsieve",
     "spark.log.level": "FATAL",  # what ends a run is one line of ours, not the JVM's stack
     "spark.ui.showConsoleProgress": "false",
+    # Passwords of Kafka stand in an option whose name does not say so.
+    "spark.redaction.regex": f"{SECRETS}|jaas",
+    "spark.sql.redaction.options.regex": f"{SECRETS}|url|jaas",
     f"{STATE}.providerClass": ROCKSDB,
     f"{STATE}.rocksdb.changelogCheckpointing.enabled": "true",
     # From 128 addresses on, sets of categories would be made by sorting: half the speed.
