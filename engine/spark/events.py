@@ -40,6 +40,7 @@ def events_in(records: DataFrame, settings: dict[str, Any]) -> DataFrame:
         OBSERVED,
         *[count.alias(name) for count, name in zip(counts, names, strict=True)],
         f.count_if("is_unknown").alias("unknown_type"),
+        f.max("time").alias("newest_s"),
     )
     return observed.where("reason = 0").drop("reason", "is_unknown")
 

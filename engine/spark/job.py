@@ -63,7 +63,8 @@ class Job:
         self.run_query(spark, self.write_batch, to_the_end=self.source.stop_at_end)
         if self.source.stop_at_end and not self.stopping.is_set():
             folders = (self.query_folder, self.endings_folder)
-            if close_windows(spark, *folders, self.spec):
+            newest_s = self.progress.newest_s
+            if close_windows(spark, *folders, self.spec, newest_s=newest_s):
                 self.run_query(spark, self.write_batch, to_the_end=True)
 
     def verdicts(self, spark: SparkSession) -> DataFrame:

@@ -27,6 +27,7 @@ class Progress:
     def __init__(self, metrics: Metrics) -> None:
         """Nothing is done yet."""
         self._metrics, self._last = metrics, -1
+        self.newest_s: int | None = None
 
     def take(self, query: StreamingQuery) -> None:
         """Add the batches that are new."""
@@ -40,6 +41,8 @@ class Progress:
         row = report["observedMetrics"].get(OBSERVED)
         counts = {} if row is None else row.asDict()
         n_events, n_unknown = (counts.pop(name, 0) for name in ("events", "unknown_type"))
+        times = (counts.pop("newest_s", None), self.newest_s)
+        self.newest_s = max((time_s for time_s in times if time_s is not None), default=None)
         rejected = {reason: n for reason, n in counts.items() if n}
         n_late = sum(one["numRowsDroppedByWatermark"] for one in report["stateOperators"])
         if metrics.first_fetch_s is None:
