@@ -33,7 +33,7 @@ DEFAULTS = {
     "spark.sql.redaction.options.regex": f"{SECRETS}|url|jaas",
     f"{STATE}.providerClass": ROCKSDB,
     f"{STATE}.rocksdb.changelogCheckpointing.enabled": "true",
-    # From 128 addresses on, sets of categories would be made by sorting: half the speed.
+    # From 128 addresses on, sets of categories would be made by sorting rows.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "100000",
     # What is done once for an Arrow batch is not little: it is a micro-batch of the local engine.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",

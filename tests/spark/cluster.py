@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import urllib.request
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-import pyspark
-
 from tests.services.process import LOOPBACK, ServiceProcess, free_port, wait_until
 
-HOME = Path(pyspark.__file__).parent
 DEPLOY = "org.apache.spark.deploy"
 MEMORY = "1g"
 ANSWER_TIMEOUT_S = 2.0
+
+
+def distribution() -> Path:
+    """Where the PySpark package is; this module can be imported without it."""
+    found = find_spec("pyspark")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 class Daemon(ServiceProcess):
@@ -29,7 +35,8 @@ class Daemon(ServiceProcess):
     def argv(self) -> list[str]:
         """The launcher ends as the JVM, so the pid is that of the daemon."""
         own = ["--host", LOOPBACK, "--port", str(self.port), "--webui-port", str(self._page_port)]
-        launcher = ["env", f"SPARK_HOME={HOME}", str(HOME / "bin" / "spark-class")]
+        home = distribution()
+        launcher = ["env", f"SPARK_HOME={home}", str(home / "bin" / "spark-class")]
         return [*launcher, f"{DEPLOY}.{self._kind}", *own, *self._arguments]
 
     def is_ready(self) -> bool:
