@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from engine.errors import BotsieveError, ConfigError
-from engine.rule_sql import spark_sql
 from engine.settings.compose import compose
 from engine.source_config import KafkaConf
 from engine.spark.kafka_options import java_properties, reader_options
@@ -16,7 +15,6 @@ from engine.spark.meaning import meaning
 from engine.spark.run import check
 from engine.spark.session import settings
 from engine.spark_config import SparkConf
-from tests.rule_texts import read
 
 COMPLETE = ("runner=spark", "spark.checkpoint=state")
 OPTIONS = ", ".join([
@@ -146,27 +144,3 @@ def test_an_error_of_a_worker_is_the_runs_own() -> None:
     assert (found.exit_code, str(found)) == (77, "sink.url: Redis refuses us")
     other: BotsieveError = meaning(RuntimeError("[STREAM_FAILED] why\nat Foo.java"))
     assert (other.exit_code, str(other)) == (69, "spark: the query has ended: [STREAM_FAILED] why")
-
-
-@pytest.mark.parametrize(
-    ("when", "sql"),
-    [
-        ("events > 10", "(double(events) > 10.0D)"),
-        ("not views == 0 or -clicks < -3", "((NOT (double(views) = 0.0D)) OR "
-         "((- double(clicks)) < (-3.0D)))"),
-        ("1 < events <= 5", "((1.0D < double(events)) AND (double(events) <= 5.0D))"),
-        ("clicks // views > 3",
-         "(coalesce(double(floor(try_divide(double(clicks), double(views)))), 0D) > 3.0D)"),
-        ("clicks / max(views, 1) > 3",
-         "(coalesce(try_divide(double(clicks), greatest(double(views), 1.0D)), 0D) > 3.0D)"),
-    ],
-)  # fmt: skip
-def test_a_plain_rule_is_plain_sql(when: str, sql: str) -> None:
-    assert spark_sql(read(when)) == sql
-
-
-def test_a_deep_expression_does_not_grow_out_of_hand() -> None:
-    deep = "1"
-    for symbol in "/%" * 12:
-        deep = f"(events {symbol} {deep})"
-    assert len(spark_sql(read(f"{deep} > {deep}"))) < 20_000
