@@ -22,9 +22,9 @@ def test_r7_the_engine_goes_on_with_the_replica_that_the_sentinels_promote(
     rig: Callable[..., Rig], sentinels: Sentinels
 ) -> None:
     here, start_s = rig(1, valkey=sentinels), window_ago(120)
-    sentinels.sentinels[0].kill()  # the others are asked
+    one_is_gone = sentinels.url.replace("redis://", "redis://127.0.0.1:1,")
     with MonitorRecorder(sentinels.first.url) as recorder:
-        engine = here.engine(OFTEN, NEVER_IDLE)
+        engine = here.engine(OFTEN, NEVER_IDLE, f"sink.url='{one_is_gone}'")
         here.produce(0, burst(start_s, FIRST))
         here.wait_for_key(f"bot_{FIRST}")
         sentinels.first.kill()
